@@ -1,0 +1,182 @@
+"""The configuration file: TOML in, frozen dataclasses out.
+
+Format: TOML 1.0, one table a dataclass below, every key optional. The file is
+the one named by the caller, else $POSTTRAIL_CONFIG, else
+/etc/posttrail/posttrail.toml, which need not exist.
+
+Raises ConfigError for a key or value that means nothing, NoInputError for a
+named file that is not there or cannot be read.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from posttrail.errors import ConfigError, NoInputError
+
+DEFAULT_PATH: Final = Path("/etc/posttrail/posttrail.toml")
+VARIABLE: Final = "POSTTRAIL_CONFIG"
+SUBJECTS: Final = ("stored", "hashed", "off")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """Where the journal is, how long it remembers, who may read it."""
+
+    directory: Path = Path("/var/lib/posttrail/journal")
+    retention_days: int = 30
+    group: str = "posttrail-query"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Milter:
+    """The milter's socket, its spool and the limits of its memory."""
+
+    socket: str = "unix:/var/spool/postfix/posttrail/milter.sock"
+    spool: Path = Path("/var/lib/posttrail/spool")
+    spool_days: int = 7  # the MTA's queue lifetime + 2
+    subject: str = "stored"
+    queue_records: int = 10_000
+    queue_bytes: int = 32 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """The mail logs to follow and the zone of their year-less stamps."""
+
+    files: tuple[Path, ...] = (Path("/var/log/mail.log"),)
+    timezone: str = ""  # "": this machine's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mta:
+    """What the MTA calls itself, and which domains and networks are inside."""
+
+    host: str = ""  # "": see hostname
+    host_aliases: tuple[str, ...] = ()
+    local_domains: tuple[str, ...] = ()
+    inside_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    queue_lifetime_days: int = 5
+
+    @property
+    def hostname(self) -> str:
+        """The configured host, else this machine's (asks the resolver)."""
+        import socket
+
+        return self.host or socket.getfqdn()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """The folder for gauges and locks; the socket on which trackd takes work."""
+
+    directory: Path = Path("/run/posttrail")
+    control: str = ""  # "": see Config.control_socket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All of it; ``Config()`` is what an empty file says."""
+
+    journal: Journal = field(default_factory=Journal)
+    milter: Milter = field(default_factory=Milter)
+    log: Log = field(default_factory=Log)
+    mta: Mta = field(default_factory=Mta)
+    run: Run = field(default_factory=Run)
+
+    @property
+    def control_socket(self) -> Path:
+        """``run.control``, else ``control.sock`` beside the journal."""
+        if self.run.control:
+            return Path(self.run.control)
+        return self.journal.directory.parent / "control.sock"
+
+
+def load(path: Path | None = None) -> Config:
+    """The configuration of ``path``, else of the environment's file, else the defaults."""
+    named = path or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
+    try:
+        text = (named or DEFAULT_PATH).read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{named or DEFAULT_PATH}: not UTF-8 text") from None
+    except OSError as error:
+        if named is None and isinstance(error, FileNotFoundError):
+            return Config()
+        raise NoInputError(f"{named or DEFAULT_PATH}: {error.strerror}") from None
+    return parse(text, str(named or DEFAULT_PATH))
+
+
+def parse(text: str, name: str) -> Config:
+    """The configuration in ``text``; ``name`` is what errors call the file."""
+    import tomllib
+
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    sections: dict[str, Any] = {part.name: part.default_factory for part in fields(Config)}
+    built: dict[str, Any] = {}
+    for key, table in tables.items():
+        if key not in sections:
+            raise ConfigError(f"{name}: unknown key {key}")
+        if not isinstance(table, dict):
+            raise ConfigError(f"{name}: {key} is not a table")
+        built[key] = _section(sections[key], table, where=f"{name}: {key}")
+    return Config(**built)
+
+
+def _section(kind: Any, table: Mapping[str, object], *, where: str) -> object:
+    file, _, section = where.rpartition(": ")
+    default = kind()
+    known = {part.name for part in fields(kind)}
+    values: dict[str, object] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise ConfigError(f"{file}: unknown key {section}.{key}")
+        try:
+            values[key] = _value(key, value, getattr(default, key))
+        except ValueError as error:
+            raise ConfigError(f"{where}.{key} {error}") from None
+    return kind(**values)
+
+
+def _value(key: str, value: object, default: object) -> object:
+    """``value`` in the type of ``default`` (TOML has no paths and no tuples), or ValueError."""
+    if isinstance(default, tuple):
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ValueError("is not a list of strings")
+        if key == "inside_networks":
+            _check_networks(value)
+        return tuple(map(Path if key == "files" else str, value))
+    if isinstance(default, int):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError("is not a whole number above 0")
+        return value
+    if not isinstance(value, str):
+        raise ValueError("is not a string")
+    if key == "subject" and value not in SUBJECTS:
+        raise ValueError(f"is not one of {', '.join(SUBJECTS)}")
+    if key == "timezone" and value:
+        _check_zone(value)
+    return Path(value) if isinstance(default, Path) else value
+
+
+def _check_networks(networks: list[str]) -> None:
+    from ipaddress import ip_network
+
+    for network in networks:
+        try:
+            ip_network(network)
+        except ValueError as error:
+            raise ValueError(f"has no network in {network!r}: {error}") from None
+
+
+def _check_zone(name: str) -> None:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"names no time zone: {name}") from None

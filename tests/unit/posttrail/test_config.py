@@ -1,0 +1,123 @@
+"""posttrail.config: a file says what it may say, and a wrong word is named."""
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from posttrail import config
+from posttrail.errors import ConfigError, NoInputError
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(config.VARIABLE, raising=False)
+    monkeypatch.setattr(config, "DEFAULT_PATH", tmp_path / "absent.toml")
+
+
+def test_no_file_gives_the_defaults() -> None:
+    assert config.load() == config.Config()
+
+
+def test_every_key_can_be_set(tmp_path: Path) -> None:
+    path = tmp_path / "posttrail.toml"
+    path.write_text(
+        """
+        [journal]
+        directory = "/j/journal"
+        retention_days = 7
+        group = "mailops"
+        [milter]
+        socket = "inet:8899@127.0.0.1"
+        spool = "/j/spool"
+        spool_days = 9
+        subject = "hashed"
+        queue_records = 5
+        queue_bytes = 4096
+        [log]
+        files = ["/var/log/maillog", "/var/log/maillog2"]
+        timezone = "Europe/Athens"
+        [mta]
+        host = "mx.example.com"
+        host_aliases = ["mx1"]
+        local_domains = ["example.com", "παράδειγμα.test"]
+        inside_networks = ["192.0.2.0/24"]
+        queue_lifetime_days = 3
+        [run]
+        directory = "/j/run"
+        control = "/j/c.sock"
+        """
+    )
+    made = config.load(path)
+    default = config.Config()
+    for part in ("journal", "milter", "log", "mta", "run"):
+        mine, theirs = getattr(made, part), getattr(default, part)
+        for key in mine.__slots__:
+            assert getattr(mine, key) != getattr(theirs, key), key
+            assert type(getattr(mine, key)) is type(getattr(theirs, key)), key
+    assert made.log.files == (Path("/var/log/maillog"), Path("/var/log/maillog2"))
+    assert made.control_socket == Path("/j/c.sock")
+    assert made.mta.hostname == "mx.example.com"
+
+
+def test_the_control_socket_lies_beside_the_journal() -> None:
+    assert config.Config().control_socket == Path("/var/lib/posttrail/control.sock")
+
+
+def test_an_unnamed_host_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.getfqdn", lambda: "here.example.com")
+    assert config.Mta().hostname == "here.example.com"
+
+
+def test_the_environment_names_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "other.toml"
+    path.write_text("[journal]\nretention_days = 3\n")
+    monkeypatch.setenv(config.VARIABLE, str(path))
+    assert config.load().journal.retention_days == 3
+
+
+def test_the_default_file_is_read_when_it_is_there() -> None:
+    config.DEFAULT_PATH.write_text("[journal]\nretention_days = 4\n")
+    assert config.load().journal.retention_days == 4
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("[jurnal]\n", "x.toml: unknown key jurnal"),
+        ("journal = 1\n", "x.toml: journal is not a table"),
+        ("[journal]\ndays = 3\n", "x.toml: unknown key journal.days"),
+        ("[journal]\nretention_days = 0\n", "x.toml: journal.retention_days is not a whole number"),
+        ("[journal]\nretention_days = true\n", "journal.retention_days is not a whole number"),
+        ("[journal]\ndirectory = 3\n", "x.toml: journal.directory is not a string"),
+        ("[log]\nfiles = 'one'\n", "x.toml: log.files is not a list of strings"),
+        ("[log]\nfiles = [1]\n", "x.toml: log.files is not a list of strings"),
+        ("[log]\ntimezone = 'Mars/Base'\n", "x.toml: log.timezone names no time zone: Mars/Base"),
+        ("[log]\ntimezone = '../etc'\n", "x.toml: log.timezone names no time zone"),
+        ("[milter]\nsubject = 'all'\n", "x.toml: milter.subject is not one of stored, hashed, off"),
+        ("[mta]\ninside_networks = ['10.0.0.1/8']\n", "mta.inside_networks has no network in"),
+        ("[journal\n", "x.toml: "),
+    ],
+)
+def test_a_wrong_word_is_named_with_its_file(toml: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(toml, "x.toml")
+    assert words in str(caught.value)
+    assert caught.value.exit_code == 78
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(NoInputError, match=r"gone\.toml: No such file"):
+        config.load(tmp_path / "gone.toml")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "binary.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"binary\.toml: not UTF-8"):
+        config.load(path)
+
+
+def test_a_configuration_is_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        config.Config().journal.retention_days = 1  # type: ignore[misc]
