@@ -1,0 +1,74 @@
+# posttrail: `make run` shows it, `make test` proves it. `make help` lists the rest.
+.DEFAULT_GOAL := help
+.PHONY: help setup venv run test check lint format unit bench soak lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+LOCKED := --require-hashes --no-deps
+# Empty for root, "sudo" where that works, else empty too: the programs then say what they cannot do.
+SUDO := $(shell tools/setup --sudo)
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup:  ## name and install the Debian packages that are missing (root or sudo)
+	@tools/setup run
+
+venv: setup $(VENV)/.dev  ## the environment .venv with all tools, from the locked requirements
+
+# Nothing here fetches what is not locked: the compiled packages build without isolation.
+$(VENV)/.build: requirements/build.txt
+	/usr/bin/python3 -m venv $(VENV)
+	$(PIP) $(LOCKED) -r requirements/build.txt
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.build requirements/runtime.txt requirements/milter.txt pyproject.toml
+	$(PIP) $(LOCKED) --only-binary :all: -r requirements/runtime.txt
+	@if tools/setup --can-compile; then \
+	  echo 'compiling pymilter'; $(PIP) $(LOCKED) --no-build-isolation -r requirements/milter.txt; \
+	else \
+	  echo 'pymilter left out: no libmilter headers or no compiler; the milter will not run here' >&2; \
+	fi
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@if tools/setup --can-compile; then touch $@; fi
+
+$(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
+	$(PIP) $(LOCKED) --only-binary :all: -r requirements/dev.txt
+	@touch $@
+
+run: setup $(VENV)/.runtime  ## a private Postfix, our programs and mails of every fate (ONCE=1: one report, then end)
+	@$(SUDO) $(BIN)/posttrail demo $(if $(ONCE),--once)
+
+test: setup $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
+	$(SUDO) $(BIN)/python -m pytest --cov --cov-report= -q
+	$(BIN)/python -m coverage report --include='journal/fold.py,journal/status.py' --fail-under=100
+
+check: $(VENV)/.dev lint  ## before every commit: lint, types, tests without servers
+	$(BIN)/python -m pytest -q -m 'not soak and not integration'
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## let ruff write the layout
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.dev  ## the figures of the design against their rivals, as a table and as JSON
+	@tools/setup run bench
+	$(SUDO) $(BIN)/python -m tests.bench
+
+soak: setup $(VENV)/.dev  ## the long form of the tests that have one
+	$(SUDO) $(BIN)/python -m pytest -q -m soak
+
+lock:  ## write requirements/*.txt anew from *.in (needs pip-compile on PATH)
+	cd requirements && for name in build milter runtime dev; do \
+	  pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
+	    --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	    --output-file $$name.txt $$name.in || exit 1; done
+
+clean:  ## what make and the tests left behind
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

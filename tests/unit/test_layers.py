@@ -1,0 +1,95 @@
+"""Imports point left only: posttrail <- journal <- milterd | query (docs/architecture.md)."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MAY_IMPORT = {
+    "posttrail": {"posttrail"},
+    "journal": {"posttrail", "journal"},
+    "milterd": {"posttrail", "journal", "milterd"},
+    "query": {"posttrail", "journal", "query"},
+}
+ONLY_IMPORTER = {
+    "lmdb": "journal/store.py",
+    "Milter": "milterd/callbacks.py",
+    "milter": "milterd/callbacks.py",
+    "dns": "query/trace/dns.py",
+}
+SOURCES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for layer in MAY_IMPORT
+    for path in (ROOT / layer).rglob("*.py")
+)
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """The dotted name of every module that the source imports, wherever in it that stands."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom(level=0, module=str(module)):
+                yield module
+            case ast.ImportFrom():
+                yield "."  # relative: forbidden, so that one spelling can be searched for
+
+
+def wrong_imports(source: str, path: str) -> list[str]:
+    """What the rules have against the imports of a file at this path of the project."""
+    allowed = MAY_IMPORT[path.split("/")[0]]
+    found = []
+    for name in imported(ast.parse(source)):
+        top = name.split(".")[0]
+        if not top:
+            found.append("a relative import")
+        elif top in MAY_IMPORT and top not in allowed:
+            found.append(f"{top} is to the right of it")
+        elif ONLY_IMPORTER.get(top, path) != path:
+            found.append(f"only {ONLY_IMPORTER[top]} imports {top}")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_imports_point_left(path: str) -> None:
+    assert wrong_imports((ROOT / path).read_text(), path) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("import journal.keys", "posttrail/text.py"),
+        ("def f():\n    from query.rows import Row", "journal/reader.py"),
+        ("from milterd import spool", "query/rows.py"),
+        ("import query", "milterd/main.py"),
+        ("import lmdb", "journal/writer.py"),
+        ("from lmdb import Error", "milterd/track/main.py"),
+        ("import Milter", "milterd/main.py"),
+        ("from . import records", "journal/codec.py"),
+    ],
+)
+def test_the_rules_see_a_wrong_import(source: str, path: str) -> None:
+    assert len(wrong_imports(source, path)) == 1
+
+
+def test_every_python_file_belongs_to_a_layer() -> None:
+    outside = {"tests", "typings"}
+    tracked = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("[a-z]*/**/*.py")}
+    assert tracked - outside <= set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", ["milterd.main", "milterd.callbacks", "milterd.spool"])
+def test_milterd_never_loads_lmdb(module: str) -> None:
+    program = f"import sys, {module}; sys.exit('lmdb' in sys.modules or 'query' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_verbs_are_loaded_on_use_only() -> None:
+    program = "import sys, posttrail.cli; sys.exit('lmdb' in sys.modules or 'query' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
