@@ -76,7 +76,7 @@ class SpoolWriter:
         return len(self._unwritten)
 
     def append(self, bodies: Iterable[bytes], *, now_us: int) -> None:
-        """Write records, each whole; from here they outlast the process, from ``sync`` the power."""
+        """Write records, each whole; they now outlast the process, after ``sync`` the power."""
         self._unwritten += b"".join(map(format_line, bodies))
         while self._unwritten:
             written = os.write(self._file, self._unwritten)

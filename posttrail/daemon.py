@@ -1,0 +1,99 @@
+"""What every daemon of ours needs: systemd's notices, signals, one instance, gauges.
+
+Follows sd_notify(3), sd_watchdog_enabled(3) and the Prometheus text format 0.0.4. Raises
+``TryAgainError`` where another instance holds the lock.
+"""
+
+import fcntl
+import os
+import select
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from posttrail.errors import TryAgainError
+
+
+def notify(text: str) -> None:
+    """Tell the service manager (``READY=1``, ``WATCHDOG=1``, ``STATUS=...``), if there is one."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        try:
+            channel.sendto(text.encode(), address)
+        except OSError:
+            pass  # a manager that does not listen is no reason to stop
+
+
+def watchdog_s() -> float | None:
+    """Seconds within which the manager wants ``WATCHDOG=1``; None when it does not."""
+    limit = os.environ.get("WATCHDOG_USEC", "")
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    return int(limit) / 1e6 if limit.isdigit() else None
+
+
+class Stop:
+    """SIGTERM or SIGINT as a state to ask for; a second one ends the process at once.
+
+    Made in the main thread. The handler takes no lock: it sets a flag and writes a byte to a
+    pipe, on which ``wait`` sleeps (an Event's own lock could be held by the interrupted code).
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._reading, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._handle)
+
+    def is_set(self) -> bool:
+        """Whether it is time to stop."""
+        return self._set
+
+    def set(self) -> None:
+        """Stop for a reason of our own."""
+        self._set = True
+        os.write(self._writing, b"\0")
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until it is time to stop, at most so long; whether it is."""
+        select.select([self._reading], [], [], max(0.0, seconds))
+        return self._set
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._set:
+            os._exit(128 + number)
+        self.set()
+
+
+def lock_file(path: Path) -> TextIO:
+    """The lock, held until the file is closed or the process ends, however it ends."""
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read(20).strip() or "unknown"
+        file.close()
+        raise TryAgainError(f"already running: process {holder} holds {path}") from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def write_prom(path: Path, gauges: Mapping[str, float]) -> None:
+    """Replace the gauges other programs read; a reader sees the old file or the new one."""
+    lines = []
+    for name, value in gauges.items():
+        lines.append(f"# TYPE {name.partition('{')[0]} gauge\n{name} {value!r}\n")
+    new = path.with_name(f".{path.name}.new")
+    new.write_text("".join(lines))
+    new.chmod(0o644)
+    new.replace(path)
