@@ -1,0 +1,48 @@
+/*
+ * A milter that does nothing, as cheaply as libmilter can: the floor that the
+ * benches compare with. It wants the same events as posttrail-milterd (all but
+ * the body), answers none of them but the end of the message, and asks for the
+ * same macros. Usage: noop SOCKET
+ */
+#include <stdio.h>
+#include <string.h>
+#include <libmilter/mfapi.h>
+
+static sfsistat on_connect(SMFICTX *c, char *name, _SOCK_ADDR *from) { (void)c; (void)name; (void)from; return SMFIS_CONTINUE; }
+static sfsistat on_word(SMFICTX *c, char *word) { (void)c; (void)word; return SMFIS_CONTINUE; }
+static sfsistat on_args(SMFICTX *c, char **args) { (void)c; (void)args; return SMFIS_CONTINUE; }
+static sfsistat on_header(SMFICTX *c, char *name, char *value) { (void)c; (void)name; (void)value; return SMFIS_CONTINUE; }
+static sfsistat on_event(SMFICTX *c) { (void)c; return SMFIS_CONTINUE; }
+
+static sfsistat on_negotiate(SMFICTX *c, unsigned long f0, unsigned long f1, unsigned long f2,
+    unsigned long f3, unsigned long *a, unsigned long *p, unsigned long *f4, unsigned long *f5)
+{
+    (void)f0; (void)f2; (void)f3;
+    *a = SMFIF_SETSYMLIST;
+    *p = f1 & (SMFIP_NOBODY | SMFIP_NOUNKNOWN | SMFIP_RCPT_REJ | SMFIP_NR_CONN | SMFIP_NR_HELO |
+        SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_DATA | SMFIP_NR_HDR | SMFIP_NR_EOH);
+    *f4 = *f5 = 0;
+    smfi_setsymlist(c, SMFIM_CONNECT, "j {client_port} {daemon_name}");
+    smfi_setsymlist(c, SMFIM_HELO, "{tls_version} {cipher}");
+    smfi_setsymlist(c, SMFIM_ENVFROM, "i {auth_authen} {auth_type}");
+    smfi_setsymlist(c, SMFIM_ENVRCPT, "i {rcpt_mailer} {rcpt_host} {rcpt_addr}");
+    smfi_setsymlist(c, SMFIM_DATA, "i");
+    smfi_setsymlist(c, SMFIM_EOM, "i");
+    return SMFIS_CONTINUE;
+}
+
+int main(int argc, char **argv)
+{
+    struct smfiDesc desc = {
+        .xxfi_name = "noop", .xxfi_version = SMFI_VERSION, .xxfi_flags = SMFIF_SETSYMLIST,
+        .xxfi_connect = on_connect, .xxfi_helo = on_word, .xxfi_envfrom = on_args,
+        .xxfi_envrcpt = on_args, .xxfi_header = on_header, .xxfi_eoh = on_event,
+        .xxfi_eom = on_event, .xxfi_abort = on_event, .xxfi_close = on_event,
+        .xxfi_data = on_event, .xxfi_negotiate = on_negotiate,
+    };
+    if (argc != 2 || smfi_setconn(argv[1]) != MI_SUCCESS || smfi_register(desc) != MI_SUCCESS) {
+        fprintf(stderr, "usage: noop SOCKET\n");
+        return 64;
+    }
+    return smfi_main() == MI_SUCCESS ? 0 : 69;
+}
