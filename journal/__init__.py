@@ -1,0 +1,1 @@
+"""The store: records, events, fold, status, and the LMDB journal that keeps them."""

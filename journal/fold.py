@@ -1,0 +1,249 @@
+"""Folds the events of one message into its record: a pure function without a clock.
+
+``fold`` takes the events in any order and any number of times and gives the
+same record: equal events are one, what is kept of many retries depends on the
+set of them only, and rows are made afresh from that set. The rules of a row's
+status stand in ``status``; a message's way through several queue files in ``legs``.
+Nothing here raises on what a log may say.
+"""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Final
+
+from journal.events import ABSENT, Event, Kind
+from journal.legs import (
+    D_FINAL,
+    D_RECIPIENT,
+    Leg,
+    split_legs,
+)
+from journal.locality import Locality
+from journal.records import Message, Record
+from journal.recipients import rows_of
+
+KEPT_FIRST: Final = 3
+KEPT_LAST: Final = 7
+KEYS_DROPPED: Final = 200 - KEPT_FIRST - KEPT_LAST
+"""A row counts at most 200 attempts: ten are kept whole, of the others a key."""
+
+_DELIVERY: Final = int(Kind.DELIVERY)
+_QUEUED: Final = int(Kind.QUEUED)
+_TRANSACTION: Final = int(Kind.TRANSACTION)
+
+
+def fold(
+    events: Iterable[Event],
+    dropped: Iterable[bytes] = (),
+    *,
+    id: bytes,
+    host: bytes,
+    locality: Locality,
+    flags: int = 0,
+) -> Record:
+    """The record of a message: ``events`` (and the keys of attempts let go earlier), folded."""
+    kept, keys = canonical(events, dropped)
+    legs = split_legs(kept)
+    return Record(_message(kept, keys, legs, id, host, locality, flags), kept, keys)
+
+
+def canonical(
+    events: Iterable[Event], dropped: Iterable[bytes]
+) -> tuple[tuple[Event, ...], tuple[bytes, ...]]:
+    """The events worth keeping, sorted, and the sorted keys of attempts let go.
+
+    Kept is a function of the set alone: the first ``QUEUED`` of a queue id (qmgr
+    repeats it at every retry), and of each recipient's attempts the first three
+    and the last seven.
+    """
+    ordered = sorted(set(events))
+    seen: set[bytes] = set()
+    attempts: dict[tuple[bytes, bytes, bytes], int] = {}
+    kept: list[Event] = []
+    crowded = False
+    for event in ordered:
+        kind = event.kind
+        if kind == _QUEUED:
+            if event.queue_id in seen:
+                continue
+            seen.add(event.queue_id)
+        elif kind == _DELIVERY:
+            row = _row_of(event)
+            count = attempts[row] = attempts.get(row, 0) + 1
+            crowded = crowded or count > KEPT_FIRST + KEPT_LAST
+        kept.append(event)
+    keys = tuple(dropped)
+    if crowded:
+        kept, keys = _thin(kept, set(keys))
+    return tuple(kept), keys
+
+
+def _row_of(event: Event) -> tuple[bytes, bytes, bytes]:
+    """Which recipient of which queue file an attempt was for."""
+    return event.queue_id, event.fields[D_RECIPIENT], event.fields[D_FINAL]
+
+
+def _thin(events: list[Event], keys: set[bytes]) -> tuple[list[Event], tuple[bytes, ...]]:
+    """Let go of the middle attempts of every recipient that has more than ten."""
+    by_row: dict[tuple[bytes, bytes, bytes], list[Event]] = {}
+    for event in events:
+        if event.kind == _DELIVERY:
+            by_row.setdefault(_row_of(event), []).append(event)
+    gone: set[Event] = set()
+    for attempts in by_row.values():
+        middle = attempts[KEPT_FIRST:-KEPT_LAST]
+        gone.update(middle)
+        keys.update(attempt_key(event) for event in middle)
+    by_prefix: dict[bytes, list[bytes]] = {}
+    for key in sorted(keys):
+        by_prefix.setdefault(key[:2], []).append(key)
+    # One key more than counts tells that there were more.
+    capped = tuple(key for row in by_prefix.values() for key in row[: KEYS_DROPPED + 1])
+    return [event for event in events if event not in gone], capped
+
+
+def attempt_key(event: Event) -> bytes:
+    """8 bytes that stand for an attempt: 2 of its recipient, 4 of its second, 2 of all it says."""
+    second = (event.at_us // 1_000_000).to_bytes(4, "big")
+    said = blake2b(repr(event).encode(), digest_size=2).digest()
+    return row_prefix(_row_of(event)) + second + said
+
+
+def row_prefix(row: tuple[bytes, bytes, bytes]) -> bytes:
+    """The first 2 bytes of every attempt key of one recipient of one queue file."""
+    return blake2b(b"\0".join(row), digest_size=2).digest()
+
+
+def _message(
+    events: tuple[Event, ...],
+    keys: tuple[bytes, ...],
+    legs: dict[bytes, Leg],
+    id: bytes,
+    host: bytes,
+    locality: Locality,
+    flags: int,
+) -> Message:
+    """The view of a message: its envelope from the first leg, its rows from all."""
+    first = next(iter(legs.values()))
+    sources = 0
+    for event in events:
+        sources |= 1 << event.source
+    client = _client(first)
+    sender = _sender(first)
+    login = _login(first)
+    size = first.field(Kind.QUEUED, 1) or first.field(Kind.TRANSACTION, 13)
+    message_id = next(
+        (found for leg in legs.values() if (found := leg.field(Kind.MESSAGE_ID, 0))), b""
+    )
+    attempts_let_go: dict[bytes, int] = {}
+    for key in keys:
+        attempts_let_go[key[:2]] = attempts_let_go.get(key[:2], 0) + 1
+    rows = rows_of(
+        legs,
+        origin=_origin(first, login, client[1], sender, locality),
+        locality=locality,
+        let_go=lambda event: (
+            attempts_let_go.get(row_prefix(_row_of(event)), 0) if attempts_let_go else 0
+        ),
+    )
+    return Message(
+        id,
+        events[0].at_us,
+        host,
+        _instance(legs),
+        tuple(queue_id for queue_id in legs if queue_id),
+        sender,
+        int(size) if size.isdigit() else None,
+        (message_id or first.field(Kind.TRANSACTION, 9)) or None,
+        first.field(Kind.TRANSACTION, 10) or None,
+        client[1] or None,
+        client[0] or None,
+        int(client[2]) if client[2].isdigit() else None,
+        client[3] or None,
+        login or None,
+        first.field(Kind.TRANSACTION, 4) or first.field(Kind.CLIENT, 5) or None,
+        _spam_score(events),
+        sources,
+        flags,
+        tuple(
+            dict.fromkeys(
+                next_id for leg in legs.values() for _, next_id in leg.next_ids() if next_id not in legs
+            )
+        ),
+        rows,
+    )
+
+
+def _client(first: Leg) -> tuple[bytes, bytes, bytes, bytes]:
+    """Name, IP, port and HELO of the client; what the milter saw beats what was logged."""
+    door = first.doors[0].fields if first.doors else None
+    if Kind.TRANSACTION in first.by_kind:
+        fields = first.by_kind[Kind.TRANSACTION].fields
+        name, ip, port, helo = fields[0], fields[1], fields[2], fields[3]
+        if port in (b"", b"0") and name == b"localhost":  # cleanup's voice for local mail
+            return b"", b"", b"", b""
+        return name, ip, port, helo
+    if Kind.CLIENT in first.by_kind:
+        fields = first.by_kind[Kind.CLIENT].fields
+        return fields[0], fields[1], fields[2], door[11] if door else b""
+    if door:
+        return door[7], door[8], door[9], door[11]
+    return b"", b"", b"", b""
+
+
+def _sender(first: Leg) -> bytes | None:
+    """The reverse-path as the client spoke it, else as the queue manager has it."""
+    kinds = first.by_kind
+    if Kind.TRANSACTION in kinds and kinds[Kind.TRANSACTION].fields[7] != ABSENT:
+        return kinds[Kind.TRANSACTION].fields[7]
+    if Kind.QUEUED in kinds:
+        return kinds[Kind.QUEUED].fields[0]
+    for door in first.doors:
+        if door.fields[5] != ABSENT:
+            return door.fields[5]
+    if Kind.EXPIRED in kinds and len(kinds[Kind.EXPIRED].fields) > 1:
+        return kinds[Kind.EXPIRED].fields[1]
+    if Kind.PICKUP in kinds:
+        return kinds[Kind.PICKUP].fields[1]
+    return None
+
+
+def _login(first: Leg) -> bytes:
+    """The SASL name, or ``uid=N`` for local submission."""
+    login = first.field(Kind.TRANSACTION, 5) or first.field(Kind.CLIENT, 3)
+    if not login and (uid := first.field(Kind.PICKUP, 0)):
+        return b"uid=" + uid
+    return login
+
+
+def _origin(
+    first: Leg, login: bytes, client_ip: bytes, sender: bytes | None, locality: Locality
+) -> bool | None:
+    """Whether the message came from inside; None where the evidence does not reach."""
+    if login or Kind.PARENT in first.by_kind:
+        return True
+    if client_ip:
+        return locality.inside_client(client_ip)
+    if Kind.TRANSACTION in first.by_kind:
+        return True  # through cleanup: local mail
+    return None
+
+
+def _instance(legs: dict[bytes, Leg]) -> bytes:
+    """The MTA instance, told by its queue manager or cleanup."""
+    for leg in legs.values():
+        instance = leg.field(Kind.QUEUED, 3) or leg.field(Kind.MESSAGE_ID, 1)
+        if instance:
+            return instance
+    return b""
+
+
+def _spam_score(events: tuple[Event, ...]) -> float | None:
+    """The first score that a filter gave."""
+    for event in events:
+        if event.kind == Kind.VERDICT and event.fields[3]:
+            try:
+                return float(event.fields[3])
+            except ValueError:
+                continue
+    return None

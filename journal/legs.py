@@ -1,0 +1,142 @@
+"""One queue file's part of a message: its events, sorted by what they tell.
+
+A message has a leg for each queue file it went through: content filters
+re-inject, aliases forward, ``postsuper -r`` starts anew. ``split_legs`` takes
+the events of one message apart; ``fold`` makes rows of the legs.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from journal.events import Event, Kind
+
+_TRANSACTION: Final = int(Kind.TRANSACTION)
+_RCPT: Final = int(Kind.RCPT)
+_DOOR: Final = int(Kind.DOOR)
+_DELIVERY: Final = int(Kind.DELIVERY)
+
+_NEWEST: Final = frozenset({Kind.HELD, Kind.RELEASED})
+
+HOLD_ACTIONS: Final = frozenset({b"hold", b"milter-hold"})
+
+# Positions in Event.fields, see journal.events.FIELDS.
+D_DAEMON, D_RECIPIENT, D_FINAL, D_RELAY, D_DELAY = 0, 1, 2, 3, 4
+D_ENHANCED, D_OUTCOME, D_TEXT, D_NEXT = 6, 7, 8, 10
+O_ACTION, O_STAGE, O_CODE, O_ENHANCED, O_TEXT, O_SENDER, O_RECIPIENT = 0, 1, 2, 3, 4, 5, 6
+O_NAME, O_IP, O_PORT, O_HELO = 7, 8, 9, 11
+
+
+class Leg:
+    """The events of one queue id of a message (b"": refusals without one)."""
+
+    __slots__ = ("begin_us", "by_kind", "deliveries", "doors", "previous", "queue_id", "rcpts")
+
+    def __init__(self, queue_id: bytes, begin_us: int) -> None:
+        self.queue_id = queue_id
+        self.begin_us = begin_us
+        self.by_kind: dict[int, Event] = {}  # the first event of a kind; the newest hold and release
+        self.deliveries: list[Event] = []
+        self.doors: list[Event] = []
+        self.rcpts: list[Event] = []
+        self.previous: Leg | None = None
+
+    def add(self, event: Event) -> None:
+        """Take one event; they come in their sorted order."""
+        kind = event.kind
+        if kind == _DELIVERY:
+            self.deliveries.append(event)
+        elif kind == _DOOR:
+            self.doors.append(event)
+        elif kind == _RCPT:
+            self.rcpts.append(event)
+        elif kind not in self.by_kind or kind in _NEWEST:
+            self.by_kind[kind] = event
+
+    def field(self, kind: Kind, position: int) -> bytes:
+        """A field of the first event of a kind; b"" where there is none."""
+        event = self.by_kind.get(kind)
+        if event is None or len(event.fields) <= position:
+            return b""
+        return event.fields[position]
+
+    def next_ids(self) -> Iterable[tuple[Event, bytes]]:
+        """Each delivery that was taken under another queue id, with that id."""
+        for event in self.deliveries:
+            if event.fields[D_NEXT] and event.fields[D_OUTCOME] == b"sent":
+                yield event, event.fields[D_NEXT]
+
+    @property
+    def aborted(self) -> bool:
+        """The milter saw the transaction end before the message was whole."""
+        return self.field(Kind.TRANSACTION, 14).startswith(b"abort")
+
+    @property
+    def whole(self) -> bool:
+        """Somebody saw the whole message enter the queue."""
+        kinds = self.by_kind
+        if Kind.QUEUED in kinds or Kind.PICKUP in kinds:
+            return True
+        if _TRANSACTION in kinds and self.field(Kind.TRANSACTION, 14) == b"eom":
+            return True
+        return any(door.fields[O_ACTION] in HOLD_ACTIONS for door in self.doors)
+
+
+def split_legs(events: Iterable[Event]) -> dict[bytes, Leg]:
+    """The legs of a message in the order in which it went through them.
+
+    Refusals without a queue id belong to the leg of their transaction: they
+    are put to the first leg there is.
+    """
+    legs: dict[bytes, Leg] = {}
+    doors: list[Event] = []
+    for event in events:
+        queue_id = event.queue_id
+        if not queue_id and event.kind == _DOOR:
+            doors.append(event)
+            continue
+        leg = legs.get(queue_id)
+        if leg is None:
+            leg = legs[queue_id] = Leg(queue_id, event.at_us)
+        leg.add(event)
+    if len(legs) > 1:
+        legs = _chain(legs)
+    if doors:
+        if not legs:
+            legs[b""] = Leg(b"", doors[0].at_us)
+        first = next(iter(legs.values()))
+        for door in doors:
+            first.add(door)
+    return legs
+
+
+def _chain(legs: dict[bytes, Leg]) -> dict[bytes, Leg]:
+    """Tie each leg to the one it came from, and order them along these ties."""
+    for leg in legs.values():
+        for _, next_id in leg.next_ids():
+            after = legs.get(next_id)
+            if after is not None and after is not leg and not _comes_from(leg, after):
+                after.previous = after.previous or leg
+        origin = legs.get(leg.field(Kind.PICKUP, 2))
+        if origin is not None and origin is not leg and not _comes_from(origin, leg):
+            leg.previous = leg.previous or origin
+    return dict(sorted(legs.items(), key=lambda item: _depth(item[1])))
+
+
+def _comes_from(leg: Leg, ancestor: Leg) -> bool:
+    """Whether a leg descends from another; a loop in a log must not make one here."""
+    step: Leg | None = leg
+    while step is not None:
+        if step is ancestor:
+            return True
+        step = step.previous
+    return False
+
+
+def _depth(leg: Leg) -> tuple[int, int, bytes]:
+    """Sort key of a leg: how many legs came before it, then time."""
+    depth = 0
+    step = leg.previous
+    while step is not None:
+        depth += 1
+        step = step.previous
+    return depth, leg.begin_us, leg.queue_id

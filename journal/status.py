@@ -1,0 +1,174 @@
+"""The rule table: which facts make which of the six statuses, and why.
+
+Everything that decides a status stands here and nowhere else; docs/statuses.md
+explains it to operators. The words looked for are those of Postfix's own texts
+and of the replies common on the net; numbers are RFC 5321 reply codes and
+RFC 3463 enhanced status codes. Nothing here raises.
+"""
+
+from typing import Final, NamedTuple
+
+from journal.records import Status
+
+_Table = tuple[tuple[str, tuple[bytes, ...], tuple[bytes, ...]], ...]
+
+# reason, enhanced status codes without their class, words in the lower-cased text.
+# The first line that fits wins, so the special stands before the general.
+REFUSAL_WORDS: Final[_Table] = (
+    ("greylisted", (), (b"greylist", b"graylist", b"grey-list", b"postgrey")),
+    ("virus", (), (b"virus", b"malware", b"infected", b"eicar")),
+    (
+        "blocklist",
+        (),
+        (b"blocked using", b"blocklist", b"block list", b"blacklist", b"denylist", b"dnsbl", b"rbl"),
+    ),
+    ("relay_denied", (), (b"relay access denied", b"relaying denied", b"unable to relay")),
+    ("spam", (), (b"spam", b"junk", b"unsolicited")),
+    ("size", (b"3.4", b"2.3"), (b"size limit", b"message size", b"too large", b"too big")),
+    (
+        "unknown_user",
+        (b"1.1", b"1.10"),
+        (b"user unknown", b"unknown user", b"no such user", b"undeliverable address"),
+    ),
+)
+
+DEFERRAL_WORDS: Final[_Table] = (
+    ("suspended", (), (b"delivery temporarily suspended",)),
+    ("greylisted", (b"7.25",), (b"greylist", b"graylist", b"grey-list", b"postgrey")),
+    ("quota", (b"2.2",), (b"quota", b"mailbox full", b"mailbox is full", b"insufficient storage")),
+    (
+        "dns",
+        (b"4.3", b"4.4"),
+        (b"name service error", b"host not found", b"host or domain name not found"),
+    ),
+    (
+        "connection",
+        (b"4.1", b"4.2"),
+        (
+            b"connect to ",
+            b"connection timed out",
+            b"connection refused",
+            b"lost connection",
+            b"conversation with",
+            b"timed out while",
+            b"no route to host",
+            b"network is unreachable",
+            b"refused to talk to me",
+            b"tls is required",
+        ),
+    ),
+)
+
+LOOP_CODES: Final = (b"4.6",)
+LOOP_WORDS: Final = (b"loops back to myself", b"mail forwarding loop", b"too many hops", b"mail loop")
+
+STORING: Final = frozenset({b"local", b"virtual", b"lmtp"})
+"""Delivery agents that put mail into a mailbox of this server (local(8), virtual(8), lmtp(8))."""
+
+FINAL: Final = frozenset({Status.DELIVERED, Status.FILTERED, Status.REJECTED, Status.ERROR})
+
+
+class Fate(NamedTuple):
+    """What the rules say of one row."""
+
+    status: int
+    reason: str
+
+
+class Facts(NamedTuple):
+    """All that the rules may look at; every text is wire bytes.
+
+    ``outcome`` is the deciding attempt's (the last terminal one, else the last),
+    ``b""`` without attempt. ``door`` is what was said of the whole message at the
+    SMTP door: ``b""``, ``b"reject"`` or ``b"discard"``.
+    """
+
+    outcome: bytes = b""
+    daemon: bytes = b""
+    enhanced_status: bytes = b""
+    text: bytes = b""
+    door: bytes = b""
+    reply_code: bytes = b""
+    deleted: bool = False
+    expired: bool = False
+    held: bytes = b""  # b"milter": a filter's quarantine; else who holds it; b"" not held
+    queued: bool = False  # the queue manager, pickup, or the milter's end of message saw it whole
+    removed: bool = False
+
+
+def _by_words(table: _Table, enhanced_status: bytes, text: bytes, default: str) -> str:
+    """The first reason of a table whose code or word fits, else ``default``."""
+    code = enhanced_status.partition(b".")[2]
+    lowered = text.lower()
+    for reason, codes, words in table:
+        if code in codes:
+            return reason
+        for word in words:
+            if word in lowered:
+                return reason
+    return default
+
+
+def refusal(reply_code: bytes, enhanced_status: bytes, text: bytes) -> str:
+    """Why the SMTP door refused: a reason of status ``rejected``."""
+    temporary = reply_code.startswith(b"4") or (not reply_code and enhanced_status.startswith(b"4"))
+    return _by_words(REFUSAL_WORDS, enhanced_status, text, "temporary" if temporary else "policy")
+
+
+def deferral(enhanced_status: bytes, text: bytes) -> str:
+    """Why the last try failed for now: a reason of status ``deferred``."""
+    return _by_words(DEFERRAL_WORDS, enhanced_status, text, "other")
+
+
+def bounce(enhanced_status: bytes, text: bytes) -> str:
+    """How delivery failed for good: a reason of status ``error``."""
+    return _by_words((("looped", LOOP_CODES, LOOP_WORDS),), enhanced_status, text, "bounced")
+
+
+def _sent(facts: Facts) -> Fate:
+    """A delivery agent said ``status=sent``: where did the mail end?"""
+    if facts.daemon == b"discard":
+        return Fate(Status.FILTERED, "discarded")
+    if facts.daemon == b"local":
+        if facts.text == b"discarded":
+            return Fate(Status.FILTERED, "discarded")
+        if facts.text.startswith(b"delivered to command"):
+            return Fate(Status.DELIVERED, "piped")
+    if facts.daemon == b"pipe":
+        return Fate(Status.DELIVERED, "piped")
+    lowered = facts.text.lower()
+    # A content filter takes a message with 2xx and keeps it: amavisd, Proxmox Mail Gateway.
+    if b"quarantine" in lowered:
+        return Fate(Status.FILTERED, "quarantined")
+    if b" blocked (" in lowered or b"discarded, id=" in lowered or b"ok, discarded" in lowered:
+        return Fate(Status.FILTERED, "discarded")
+    if facts.daemon in STORING:
+        return Fate(Status.DELIVERED, "stored")
+    return Fate(Status.DELIVERED, "relayed")
+
+
+def decide(facts: Facts) -> Fate:
+    """The status of a row, from its facts. The first rule that fits wins."""
+    if facts.outcome == b"sent":
+        return _sent(facts)
+    if facts.outcome == b"bounced":
+        return Fate(Status.ERROR, bounce(facts.enhanced_status, facts.text))
+    if facts.door == b"reject":
+        return Fate(
+            Status.REJECTED, refusal(facts.reply_code, facts.enhanced_status, facts.text)
+        )
+    if facts.door == b"discard":
+        return Fate(Status.FILTERED, "discarded")
+    if facts.deleted:
+        return Fate(Status.ERROR, "deleted")
+    if facts.expired:
+        return Fate(Status.ERROR, "expired")
+    if facts.held:
+        if facts.held == b"milter":
+            return Fate(Status.FILTERED, "quarantined")
+        return Fate(Status.IN_PROGRESS, "held")
+    if facts.outcome == b"deferred":
+        return Fate(Status.DEFERRED, deferral(facts.enhanced_status, facts.text))
+    if facts.queued and not facts.removed:
+        return Fate(Status.IN_PROGRESS, "queued")
+    return Fate(Status.IN_PROGRESS, "unknown")

@@ -1,0 +1,1 @@
+"""The tracker: follows spool and mail log and folds both into the journal."""

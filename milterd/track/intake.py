@@ -1,0 +1,99 @@
+"""From a source's raw lines to the correlator, and a tally of what was understood.
+
+One ``Intake`` serves one stream of mail log lines in their file's order, live or
+imported; ``take_record`` serves the spool. A line that is not understood is data:
+it is counted and the first one kept.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from journal.events import Event, Kind
+from journal.records import Gap
+from journal.writer import Writer
+from milterd import spool
+from milterd.track import postfix
+from milterd.track.correlate import Correlator
+from milterd.track.syslog import LineParser
+
+log = logging.getLogger(__name__)
+
+SECOND: Final = 1_000_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the lines of a log; stamps are UTC microseconds, 0 before the first."""
+
+    lines: int = 0
+    understood: int = 0  # told of a message or a session
+    ignored: int = 0  # understood, tells nothing of mail; or another program's
+    unknown: int = 0
+    first_unknown: bytes = b""
+    first_us: int = 0
+    last_us: int = 0
+
+
+class Intake:
+    """Takes log lines, resolves their stamps and hosts, and gives events to the correlator."""
+
+    def __init__(
+        self,
+        parser: LineParser,
+        correlator: Correlator,
+        writer: Writer,
+        *,
+        host: bytes = b"",
+        aliases: frozenset[bytes] = frozenset(),
+    ) -> None:
+        self._parser = parser
+        self._correlator = correlator
+        self._writer = writer
+        self._host = host
+        self._aliases = aliases
+        self.tally = Tally()
+
+    def take(self, raw: bytes) -> None:
+        """One line without its newline. Never raises on what a line says."""
+        tally = self.tally
+        tally.lines += 1
+        line = self._parser.parse(raw)
+        if line is None:
+            self._unknown(raw)
+            return
+        if line.at_us > tally.last_us:
+            tally.last_us = line.at_us
+        if not tally.first_us or line.at_us < tally.first_us:
+            tally.first_us = line.at_us
+        event = postfix.parse(line)
+        if event is None:
+            tally.ignored += 1
+        elif isinstance(event, Event):
+            tally.understood += 1
+            if event.kind == Kind.GAP:
+                self._gap(event)
+            else:
+                self._correlator.take(event, self._host or line.host)
+        else:
+            self._unknown(raw)
+
+    def _unknown(self, raw: bytes) -> None:
+        self.tally.unknown += 1
+        if not self.tally.first_unknown:
+            self.tally.first_unknown = raw[:1000]
+
+    def _gap(self, event: Event) -> None:
+        source, reason = event.fields[0].decode(), event.fields[1].decode()
+        self._writer.gap(Gap(source, event.at_us, event.at_us + SECOND, reason))
+
+
+def take_record(raw: bytes, correlator: Correlator, host: bytes) -> spool.Body | None:
+    """One line of the spool; gives its record back, None where the line is damaged."""
+    record = spool.parse_line(raw)
+    if record is None:
+        return None
+    events = spool.to_events(record)
+    if events:
+        correlator.take_transaction(events, host)
+    return record

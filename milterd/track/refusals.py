@@ -1,0 +1,177 @@
+"""Joins refusals that the log gives no queue id to the milter's transactions.
+
+A ``NOQUEUE: reject:`` line and the transaction it is of find each other by the
+client's address and port (``smtpd_client_port_logging = yes``), else by address,
+sender and recipient, within the transaction's time. Without a milter each such
+line is a message of its own. Either may come first: one row, never two.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from journal import address, keys
+from journal.events import ABSENT, Event, Kind
+from journal.records import Record
+from milterd.track.lives import LAG_US, SECOND, Open
+
+NEAR_US: Final = 900 * SECOND
+"""A refusal's line and its transaction's MAIL lie no further apart (smtpd_timeout, tarpits)."""
+
+Adopt = Callable[[Record], Open | None]
+
+
+class Finder(Protocol):
+    """What is needed of journal.writer.Writer."""
+
+    def find(self, kind: bytes, value: bytes, begin_us: int, end_us: int) -> list[Record]: ...
+
+
+class Refusals:
+    """The open messages that a refusal could belong to, by door key."""
+
+    def __init__(self, store: Finder) -> None:
+        self._store = store
+        self._by_key: dict[bytes, list[Open]] = {}
+
+    # -- memory -----------------------------------------------------------------------
+
+    def register(self, message: Open, events: Iterable[Event]) -> None:
+        """Make a message findable by the refusals and transactions in ``events``."""
+        for key in _keys(list(events)):
+            if key not in message.doors:
+                message.doors.append(key)
+                self._by_key.setdefault(key, []).append(message)
+
+    def forget(self, message: Open) -> None:
+        """Let go of a message."""
+        for key in message.doors:
+            holders = self._by_key.get(key, [])
+            if message in holders:
+                holders.remove(message)
+            if not holders:
+                self._by_key.pop(key, None)
+        message.doors = []
+
+    def move(self, gone: Open, into: Open) -> None:
+        """A message became part of another."""
+        doors = list(gone.doors)
+        self.forget(gone)
+        for key in doors:
+            if key not in into.doors:
+                into.doors.append(key)
+                self._by_key.setdefault(key, []).append(into)
+
+    def open_with(self, record: Record) -> Open | None:
+        """The open message of a stored record without queue id, if memory has it."""
+        for key in _keys(record.events):
+            for message in self._by_key.get(key, []):
+                if isinstance(message.stored, Record) and message.stored.id == record.id:
+                    return message
+        return None
+
+    def _candidates(self, key: bytes, host: bytes, at_us: int, adopt: Adopt) -> list[Open]:
+        """Messages of this host under a door key near a time, oldest first."""
+        for record in self._store.find(keys.DOOR, key, at_us - NEAR_US, at_us + NEAR_US):
+            if record.message.host == host:
+                adopt(record)
+        found = [message for message in self._by_key.get(key, []) if message.host == host]
+        return sorted(found, key=lambda message: min(message.events))
+
+    # -- joining ----------------------------------------------------------------------
+
+    def of_line(self, event: Event, host: bytes, adopt: Adopt) -> Open | None:
+        """The message a refusal line belongs to, or is already in; None: it is a new one."""
+        candidates = self._candidates(_line_key(event), host, event.at_us, adopt)
+        for message in candidates:
+            if event in message.events:
+                return message
+        return next((message for message in candidates if _takes(message, event)), None)
+
+    def holding(
+        self, transaction: Event, events: list[Event], host: bytes, adopt: Adopt
+    ) -> Open | None:
+        """The message that has this very transaction already (a spool read twice)."""
+        for key in _keys(events):
+            for message in self._candidates(key, host, transaction.at_us, adopt):
+                if transaction in message.events:
+                    return message
+        return None
+
+    def of_transaction(self, events: list[Event], message: Open, adopt: Adopt) -> list[Open]:
+        """Messages made of refusal lines alone that this transaction turns out to be about."""
+        found: list[Open] = []
+        for key in _keys(events):
+            for other in self._candidates(key, message.host, events[0].at_us, adopt):
+                if other is message or other in found or _transaction(other) is not None:
+                    continue
+                lines = [event for event in other.events if event.kind == Kind.DOOR]
+                taken = [line for one in found for line in one.events]
+                if lines and all(
+                    not line.queue_id and _fits(line, events, [*message.events, *taken])
+                    for line in lines
+                ):
+                    found.append(other)
+        return found
+
+
+def _line_key(event: Event) -> bytes:
+    """The door key of a refusal line: by port where the line has it."""
+    fields = event.fields
+    if fields[9].isdigit():
+        return keys.door_port(fields[8], int(fields[9]))
+    sender = b"" if fields[5] == ABSENT else fields[5]
+    return keys.door_rcpt(fields[8], address.fold(sender), address.fold(fields[6]))
+
+
+def _keys(events: Iterable[Event]) -> list[bytes]:
+    """All door keys of a message's events."""
+    found: dict[bytes, None] = {}
+    transaction: Event | None = None
+    for event in events:
+        if event.kind == Kind.TRANSACTION:
+            transaction = event
+            port = event.fields[2]
+            if port.isdigit() and port != b"0":
+                found[keys.door_port(event.fields[1], int(port))] = None
+        elif event.kind == Kind.RCPT and event.fields[3] == b"1" and transaction is not None:
+            sender = address.fold(_spoken_sender(transaction))
+            recipient = address.fold(event.fields[0])
+            found[keys.door_rcpt(transaction.fields[1], sender, recipient)] = None
+        elif event.kind == Kind.DOOR and not event.queue_id:
+            found[_line_key(event)] = None
+    return list(found)
+
+
+def _spoken_sender(transaction: Event) -> bytes:
+    return b"" if transaction.fields[7] == ABSENT else transaction.fields[7]
+
+
+def _transaction(message: Open) -> Event | None:
+    return next((event for event in message.events if event.kind == Kind.TRANSACTION), None)
+
+
+def _takes(message: Open, line: Event) -> bool:
+    """Whether a message has the transaction that a refusal line is of."""
+    return _transaction(message) is not None and _fits(
+        line, sorted(message.events), message.events
+    )
+
+
+def _fits(line: Event, transaction: Iterable[Event], held: Iterable[Event]) -> bool:
+    """Whether a line is of a transaction: in its time, of its recipients, not told before."""
+    events = list(transaction)
+    head = next(event for event in events if event.kind == Kind.TRANSACTION)
+    end = head.fields[15]
+    last = int(end) if end.isdigit() else head.at_us
+    if not head.at_us - LAG_US <= line.at_us <= last + LAG_US:
+        return False
+    recipient = address.fold(line.fields[6])
+    spoken = {address.fold(event.fields[0]) for event in events if event.kind == Kind.RCPT}
+    if line.fields[6] and recipient not in spoken:
+        return False
+    told = {
+        address.fold(event.fields[6])
+        for event in held
+        if event.kind == Kind.DOOR and not event.queue_id and event != line
+    }
+    return recipient not in told

@@ -1,0 +1,130 @@
+"""What lines without a queue id tell about the lines that follow from the same process.
+
+smtpd and smtp log TLS before they name a queue id; an access map's HOLD is
+logged before the queue file exists. Kept by (host, pid) from connect to disconnect,
+and saved with the log's position so that a restart loses none of it.
+"""
+
+import json
+from typing import Final
+
+from journal.events import Event, Kind
+
+Key = tuple[bytes, int]
+
+MOST: Final = 20_000
+"""Sessions remembered; beyond, the oldest are let go (a log without disconnect lines)."""
+
+
+class Sessions:
+    """The TLS and HOLD context of every process that is in a session."""
+
+    def __init__(self) -> None:
+        self._inbound: dict[Key, bytes] = {}
+        self._outbound: dict[Key, tuple[bytes, bytes]] = {}
+        self._holds: dict[Key, list[Event]] = {}
+        self.changed = False
+
+    @property
+    def known(self) -> bool:
+        """Whether any TLS session is remembered."""
+        return bool(self._inbound or self._outbound)
+
+    @property
+    def holds(self) -> bool:
+        """Whether a HOLD waits for its queue file."""
+        return bool(self._holds)
+
+    def note(self, event: Event, host: bytes) -> None:
+        """Take a context event: CONNECT, TLS_IN, TLS_OUT, DISCONNECT; others tell nothing here."""
+        key = (host, event.pid)
+        if event.kind == Kind.TLS_IN:
+            self._remember(self._inbound, key, event.fields[1])
+        elif event.kind == Kind.TLS_OUT:
+            if len(self._outbound) >= MOST:
+                del self._outbound[next(iter(self._outbound))]
+            self._outbound[key] = (event.fields[0], event.fields[1])
+            self.changed = True
+        elif event.kind in (Kind.CONNECT, Kind.DISCONNECT):
+            if self._inbound.pop(key, None) is not None:
+                self.changed = True
+            if self._holds and self._holds.pop(key, None) is not None:
+                self.changed = True
+
+    def _remember(self, table: dict[Key, bytes], key: Key, tls: bytes) -> None:
+        if len(table) >= MOST:
+            del table[next(iter(table))]
+        table[key] = tls
+        self.changed = True
+
+    def hold(self, event: Event, host: bytes) -> None:
+        """An access map's HOLD, logged before its queue file exists."""
+        self._holds.setdefault((host, event.pid), []).append(event)
+        self.changed = True
+
+    def take_holds(self, event: Event, host: bytes) -> list[Event]:
+        """The HOLDs that wait for the queue file which this CLIENT event opens."""
+        holds = self._holds.pop((host, event.pid), [])
+        self.changed = self.changed or bool(holds)
+        return holds
+
+    def enrich(self, event: Event, host: bytes) -> Event:
+        """The event with the TLS of its session, where its own line does not say."""
+        fields = event.fields
+        if event.kind == Kind.CLIENT:
+            tls = self._inbound.get((host, event.pid))
+            if tls and not fields[5]:
+                return event._replace(fields=(*fields[:5], tls, *fields[6:]))
+        elif event.kind == Kind.DELIVERY and fields[0] in (b"smtp", b"lmtp") and not fields[9]:
+            relay, tls = self._outbound.get((host, event.pid), (b"", b""))
+            if relay and relay == fields[3]:
+                return event._replace(fields=(*fields[:9], tls, *fields[10:]))
+        return event
+
+    def dump(self) -> bytes:
+        """All of it as JSON, for the journal's state."""
+        self.changed = False
+        text = "latin-1"
+        return json.dumps(
+            {
+                "in": [[h.decode(text), p, t.decode(text)] for (h, p), t in self._inbound.items()],
+                "out": [
+                    [h.decode(text), p, r.decode(text), t.decode(text)]
+                    for (h, p), (r, t) in self._outbound.items()
+                ],
+                "hold": [
+                    [h.decode(text), [_plain(event) for event in events]]
+                    for (h, _), events in self._holds.items()
+                ],
+            }
+        ).encode()
+
+    def load(self, dumped: bytes) -> None:
+        """Take up what ``dump`` gave."""
+        kept = json.loads(dumped)
+        text = "latin-1"
+        for host, pid, tls in kept["in"]:
+            self._inbound[host.encode(text), pid] = tls.encode(text)
+        for host, pid, relay, tls in kept["out"]:
+            self._outbound[host.encode(text), pid] = (relay.encode(text), tls.encode(text))
+        for host, events in kept["hold"]:
+            for plain in events:
+                event = _event(plain)
+                self._holds.setdefault((host.encode(text), event.pid), []).append(event)
+
+
+def _plain(event: Event) -> list[object]:
+    return [
+        event.at_us, event.kind, event.source, event.pid, event.queue_id.decode("latin-1"),
+        [field.decode("latin-1") for field in event.fields],
+    ]  # fmt: skip
+
+
+def _event(plain: list[object]) -> Event:
+    at_us, kind, source, pid, queue_id, fields = plain
+    assert isinstance(at_us, int) and isinstance(kind, int) and isinstance(source, int)
+    assert isinstance(pid, int) and isinstance(queue_id, str) and isinstance(fields, list)
+    return Event(
+        at_us, kind, source, pid, queue_id.encode("latin-1"),
+        tuple(str(field).encode("latin-1") for field in fields),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The readers: scope, search, rows, and the verbs that show them."""

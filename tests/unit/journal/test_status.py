@@ -1,0 +1,96 @@
+"""Every rule of the status table, by the facts that meet it."""
+
+import pytest
+
+from journal import status
+from journal.records import REASONS, Status
+from journal.status import Facts
+
+SENT = [
+    (Facts(b"sent", b"discard", b"2.0.0", b"policy"), Status.FILTERED, "discarded"),
+    (Facts(b"sent", b"local", b"2.0.0", b"discarded"), Status.FILTERED, "discarded"),
+    (Facts(b"sent", b"local", b"2.0.0", b"delivered to mailbox"), Status.DELIVERED, "stored"),
+    (Facts(b"sent", b"local", b"2.0.0", b"delivered to command: x"), Status.DELIVERED, "piped"),
+    (Facts(b"sent", b"pipe", b"2.0.0", b"delivered via x service"), Status.DELIVERED, "piped"),
+    (Facts(b"sent", b"virtual", b"2.0.0", b"delivered to maildir"), Status.DELIVERED, "stored"),
+    (Facts(b"sent", b"lmtp", b"2.0.0", b"250 2.0.0 <a@example.com> x Saved"), 0, "stored"),
+    (Facts(b"sent", b"smtp", b"2.0.0", b"250 2.0.0 Ok: queued as A"), 0, "relayed"),
+    (Facts(b"sent", b"smtp", b"2.7.0", b"250 2.7.0 BLOCKED (1A2B)"), 2, "discarded"),
+    (Facts(b"sent", b"smtp", b"2.7.0", b"250 2.7.0 Ok, discarded, id=1"), 2, "discarded"),
+    (Facts(b"sent", b"smtp", b"2.5.0", b"250 moved to quarantine"), 2, "quarantined"),
+]
+
+OTHERS = [
+    (Facts(b"bounced", b"smtp", b"5.1.1", b"said: 550"), Status.ERROR, "bounced"),
+    (Facts(b"bounced", b"smtp", b"5.4.6", b"mail for x loops"), Status.ERROR, "looped"),
+    (Facts(b"bounced", b"local", b"", b"mail forwarding loop for x"), Status.ERROR, "looped"),
+    (Facts(door=b"reject", reply_code=b"554", text=b"no"), Status.REJECTED, "policy"),
+    (Facts(door=b"discard", text=b"no"), Status.FILTERED, "discarded"),
+    (Facts(b"deferred", b"smtp", b"4.4.1", b"x", deleted=True), Status.ERROR, "deleted"),
+    (Facts(b"deferred", b"smtp", b"4.4.1", b"x", expired=True), Status.ERROR, "expired"),
+    (Facts(held=b"milter", queued=True), Status.FILTERED, "quarantined"),
+    (Facts(held=b"postsuper", queued=True), Status.IN_PROGRESS, "held"),
+    (Facts(b"deferred", b"smtp", b"4.4.1", b"x"), Status.DEFERRED, "connection"),
+    (Facts(queued=True), Status.IN_PROGRESS, "queued"),
+    (Facts(queued=True, removed=True), Status.IN_PROGRESS, "unknown"),
+    (Facts(), Status.IN_PROGRESS, "unknown"),
+    # what ended counts more than what went before
+    (Facts(b"sent", b"smtp", text=b"250 ok", deleted=True), Status.DELIVERED, "relayed"),
+    (Facts(b"bounced", b"smtp", b"5.0.0", b"x", door=b"reject"), Status.ERROR, "bounced"),
+]
+
+
+@pytest.mark.parametrize(("facts", "expected", "reason"), SENT + OTHERS)
+def test_facts_make_the_status_and_its_reason(facts: Facts, expected: int, reason: str) -> None:
+    assert status.decide(facts) == (expected, reason)
+
+
+@pytest.mark.parametrize(
+    ("code", "enhanced", "text", "reason"),
+    [
+        (b"450", b"4.2.0", b"Recipient address rejected: Greylisted, see x", "greylisted"),
+        (b"550", b"5.7.1", b"infected: Eicar-Test", "virus"),
+        (b"554", b"5.7.1", b"Service unavailable; client blocked using bl.test", "blocklist"),
+        (b"554", b"5.7.1", b"<x@example.org>: Relay access denied", "relay_denied"),
+        (b"554", b"5.7.1", b"Spam message rejected", "spam"),
+        (b"552", b"5.3.4", b"Message size exceeds fixed limit", "size"),
+        (b"552", b"5.3.4", b"", "size"),
+        (b"550", b"5.1.1", b"no mailbox here", "unknown_user"),
+        (b"550", b"", b"User unknown in virtual mailbox table", "unknown_user"),
+        (b"451", b"4.3.5", b"Server configuration problem", "temporary"),
+        (b"", b"4.7.1", b"try later", "temporary"),
+        (b"", b"5.7.1", b"refused", "policy"),
+        (b"", b"", b"", "policy"),
+    ],
+)
+def test_refusals_name_their_reason(code: bytes, enhanced: bytes, text: bytes, reason: str) -> None:
+    assert status.refusal(code, enhanced, text) == reason
+
+
+@pytest.mark.parametrize(
+    ("enhanced", "text", "reason"),
+    [
+        (b"4.3.0", b"delivery temporarily suspended: connect to x: refused", "suspended"),
+        (b"4.2.0", b"host x said: 450 4.2.0 Greylisted", "greylisted"),
+        (b"4.2.2", b"host x said: 452 4.2.2 full", "quota"),
+        (b"4.0.0", b"mailbox is full", "quota"),
+        (b"4.4.3", b"Host or domain name not found. Name service error", "dns"),
+        (b"", b"connect to mx.example.com[192.0.2.1]:25: Connection timed out", "connection"),
+        (b"4.4.2", b"lost connection while sending RCPT TO", "connection"),
+        (b"4.0.0", b"host x said: 451 busy", "other"),
+    ],
+)
+def test_deferrals_name_their_reason(enhanced: bytes, text: bytes, reason: str) -> None:
+    assert status.deferral(enhanced, text) == reason
+
+
+def test_every_reason_of_the_table_has_a_number_on_disk() -> None:
+    words = {line[0] for line in (*status.REFUSAL_WORDS, *status.DEFERRAL_WORDS)}
+    assert words <= set(REASONS)
+    assert len(set(REASONS)) == len(REASONS)
+
+
+def test_the_worst_status_is_the_largest() -> None:
+    order = [Status.DELIVERED, Status.IN_PROGRESS, Status.FILTERED]
+    order += [Status.DEFERRED, Status.REJECTED, Status.ERROR]
+    assert sorted(Status) == order
