@@ -1,1 +1,1 @@
-"""`posttrail demo`: a private Postfix on loopback with our programs, sinks and mails of every fate."""
+"""The demonstration: a private Postfix on loopback, and mails of every fate through it."""
