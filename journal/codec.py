@@ -1,0 +1,347 @@
+"""A record to bytes and back: docs/journal-format.md, "Record body", version 1.
+
+Head, rows and events share one table of strings, since most strings of a message
+occur in several of them: each is stored once and named by a number. Everything
+goes through C loops (``map``, ``zip``, ``struct``), because an import does this for
+every message. Raises ``DamagedRecordError`` on bytes that are not what was
+written, and on a record version this release does not know.
+"""
+
+import math
+import struct
+from itertools import accumulate, chain, pairwise
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+from journal import strings
+from journal.events import Event
+from journal.records import REASONS, Message, Recipient, Record
+from posttrail.errors import UnavailableError
+
+RECORD: Final = 1
+TOMBSTONE: Final = 0x80
+_TOMBSTONE_BYTE: Final = bytes((TOMBSTONE,))
+
+_WIDE: Final = 4  # numbers that do not fit the usual widths
+_ESCAPED: Final = 8  # a string holds the separator
+_REFS: Final = 3  # mask: refs are 1 << n bytes each
+
+# CRC-32 of all behind it, version, flags, seq
+_START: Final = struct.Struct(">IBBQ")
+# time_us, size, spam_score, port, sources, flags;
+# how many queue ids, next queue ids, rows, events, dropped keys
+_HEAD: Final = struct.Struct(">qqdiBHBBHHH")
+_HEAD_WIDE: Final = struct.Struct(">qqdiBHIIIII")
+# status, reason, reply_code, direction and cap, attempts, delay_ms, done_at_us
+_ROW: Final = struct.Struct(">BBHBHIq")
+_ROW_WIDE: Final = struct.Struct(">BBHBQqq")
+_BODY: Final = _START.size
+
+_NO_SIZE: Final = -1
+_NO_PORT: Final = -1
+_NO_CODE: Final = 0xFFFF
+_NO_TIME: Final = -(1 << 63)
+_NO_DELAY: Final = 0xFFFFFFFF
+_NO_DELAY_WIDE: Final = -1
+_CAPPED: Final = 0x80
+_HEAD_STRINGS: Final = 10
+_ROW_STRINGS: Final = 6
+_REASON: Final = {token: number for number, token in enumerate(REASONS)}
+_MAX_I64: Final = (1 << 63) - 1
+
+Text = bytes | None
+
+
+class DamagedRecordError(UnavailableError):
+    """The bytes of a record are not what was written."""
+
+    def __init__(self, message_id: bytes, what: str) -> None:
+        super().__init__(f"journal damaged: record {message_id.hex()}: {what}")
+
+
+def encode(record: Record, seq: int) -> bytes:
+    """The body of a record; ``seq`` is its place in the change log."""
+    try:
+        return _encode(record, seq, wide=False)
+    except (struct.error, OverflowError):
+        return _encode(record, seq, wide=True)
+
+
+def encode_tombstone(into: bytes, seq: int) -> bytes:
+    """The body of a record that was merged into another one."""
+    return _seal(TOMBSTONE, 0, seq, into)
+
+
+def seq_of(body: bytes) -> int:
+    """The change-log number of a record or a tombstone."""
+    return int.from_bytes(body[6:14], "big")
+
+
+def merged_into(message_id: bytes, body: bytes) -> bytes | None:
+    """The id a tombstone names; None where the body is a record."""
+    if body[4:5] != _TOMBSTONE_BYTE:
+        return None
+    _verify(message_id, body)
+    if len(body) != _BODY + 8:
+        raise DamagedRecordError(message_id, "tombstone of a wrong length")
+    return body[_BODY:]
+
+
+def decode(message_id: bytes, body: bytes) -> Record:
+    """The whole record."""
+    return _guarded(message_id, body, whole=True)
+
+
+def decode_message(message_id: bytes, body: bytes) -> Message:
+    """The message and its rows, without the events: what a report shows."""
+    return _guarded(message_id, body, whole=False).message
+
+
+def _guarded(message_id: bytes, body: bytes, *, whole: bool) -> Record:
+    _verify(message_id, body)
+    if body[4] != RECORD:
+        raise DamagedRecordError(message_id, f"record version {body[4]}, not {RECORD}")
+    try:
+        return _decode(message_id, body, whole=whole)
+    except (struct.error, IndexError, ValueError, TypeError) as error:
+        raise DamagedRecordError(message_id, str(error)) from error
+
+
+def _verify(message_id: bytes, body: bytes) -> None:
+    if len(body) < _BODY:
+        raise DamagedRecordError(message_id, f"{len(body)} bytes")
+    if crc32(memoryview(body)[4:]) != int.from_bytes(body[:4], "big"):
+        raise DamagedRecordError(message_id, "checksum")
+
+
+def _seal(version: int, flags: int, seq: int, *parts: bytes) -> bytes:
+    covered = b"".join((bytes((version, flags)), seq.to_bytes(8, "big"), *parts))
+    return crc32(covered).to_bytes(4, "big") + covered
+
+
+# Writing
+
+
+def _encode(record: Record, seq: int, *, wide: bool) -> bytes:
+    message, events, dropped = record
+    (
+        _, time_us, host, instance, queue_ids, sender, size, message_id, subject, client_ip,
+        client_name, port, helo, login, tls, score, sources, flags, next_queue_ids, rows,
+    ) = message  # fmt: skip
+    texts: list[Text] = [
+        host, instance, sender, message_id, subject, client_ip, client_name, helo, login, tls,
+        *queue_ids, *next_queue_ids,
+    ]  # fmt: skip
+    row_struct = _ROW_WIDE if wide else _ROW
+    no_delay = _NO_DELAY_WIDE if wide else _NO_DELAY
+    row_parts = []
+    for recipient, final, status, reason, folder, reply, code, enhanced, relay, \
+            attempts, capped, done, delay, direction in rows:  # fmt: skip
+        texts += (recipient, final, folder, reply, enhanced, relay)
+        if delay is None:
+            delay = no_delay
+        elif delay == no_delay:
+            raise OverflowError
+        row_parts.append(
+            row_struct.pack(
+                status,
+                _REASON[reason],
+                _NO_CODE if code is None else code,
+                (direction or 0) | (_CAPPED if capped else 0),
+                attempts if attempts <= _MAX_I64 else _MAX_I64,
+                delay,
+                _NO_TIME if done is None else done,
+            )
+        )
+    columns, event_texts = _event_columns(events, wide=wide)
+    texts += event_texts
+    # The table: None, then each distinct string in the order of its first use.
+    table = dict.fromkeys(chain((None,), texts))
+    numbers = dict(zip(table, range(len(table)), strict=True))
+    width = strings.width(len(table))
+    refs = strings.pack_refs(map(numbers.__getitem__, texts), width)
+    joined, escaped = strings.join(list(table)[1:])
+    head = (_HEAD_WIDE if wide else _HEAD).pack(
+        time_us,
+        _NO_SIZE if size is None else min(size, _MAX_I64),
+        math.nan if score is None else score,
+        _NO_PORT if port is None else port,
+        sources,
+        flags,
+        len(queue_ids),
+        len(next_queue_ids),
+        len(rows),
+        len(events),
+        len(dropped),
+    )
+    bits = width | (_WIDE if wide else 0) | (_ESCAPED if escaped else 0)
+    return _seal(RECORD, bits, seq, head, *row_parts, columns, *dropped, refs, joined)
+
+
+def _event_columns(events: tuple[Event, ...], *, wide: bool) -> tuple[bytes, list[Text]]:
+    if not events:
+        return b"", []
+    times, kinds, sources, pids, queue_ids, fields = zip(*events, strict=True)
+    packed = _event_struct(len(events), wide=wide).pack(*times, *pids)
+    columns = b"".join((packed, bytes(kinds), bytes(sources), bytes(map(len, fields))))
+    return columns, [*queue_ids, *chain.from_iterable(fields)]
+
+
+def _event_struct(count: int, *, wide: bool) -> struct.Struct:
+    found = _event_structs.get((count, wide))
+    if found is None:
+        found = struct.Struct(f">{count}q{count}{'q' if wide else 'I'}")
+        if count <= _KEPT_STRUCTS:
+            _event_structs[count, wide] = found
+    return found
+
+
+_KEPT_STRUCTS: Final = 64
+_event_structs: Final[dict[tuple[int, bool], struct.Struct]] = {}
+
+
+# Reading
+
+
+class _Head(NamedTuple):
+    """The fixed part of a body, and where its parts are."""
+
+    time_us: int
+    size: int
+    score: float
+    port: int
+    sources: int
+    flags: int
+    queue_ids: int
+    next_queue_ids: int
+    rows: int
+    events: int
+    dropped: int
+
+
+def _decode(message_id: bytes, body: bytes, *, whole: bool) -> Record:
+    bits = body[5]
+    wide = bits & _WIDE
+    head_struct = _HEAD_WIDE if wide else _HEAD
+    row_struct = _ROW_WIDE if wide else _ROW
+    head = _new(_Head, head_struct.unpack_from(body, _BODY))
+    rows_at = _BODY + head_struct.size
+    columns_at = rows_at + head.rows * row_struct.size
+    event_bytes = 16 if wide else 12
+    kinds_at = columns_at + head.events * event_bytes
+    dropped_at = kinds_at + head.events * 3
+    refs_at = dropped_at + head.dropped * 8
+    counts = body[dropped_at - head.events : dropped_at]
+    ids = head.queue_ids + head.next_queue_ids
+    view = _HEAD_STRINGS + ids + head.rows * _ROW_STRINGS
+    refs = view + head.events + sum(counts)
+    strings_at = refs_at + (refs << (bits & _REFS))
+    table = [None, *strings.split(body[strings_at:], escaped=bool(bits & _ESCAPED))]
+    numbers = strings.unpack_refs(body[refs_at:strings_at], bits & _REFS, refs if whole else view)
+    texts: list[Any] = list(map(table.__getitem__, numbers))
+    rows = tuple(
+        map(
+            _row_wide if wide else _row,
+            row_struct.iter_unpack(body[rows_at:columns_at]),
+            zip(*[iter(texts[_HEAD_STRINGS + ids : view])] * _ROW_STRINGS, strict=True),
+        )
+    )
+    message = _message(message_id, head, texts, rows)
+    if not whole:
+        return Record(message, (), ())
+    dropped = body[dropped_at:refs_at]
+    return Record(
+        message,
+        _events(body, columns_at, counts, texts[view:], wide=bool(wide)),
+        tuple(dropped[at : at + 8] for at in range(0, len(dropped), 8)),
+    )
+
+
+def _message(
+    message_id: bytes, head: _Head, texts: list[Any], rows: tuple[Recipient, ...]
+) -> Message:
+    host, instance, sender, mid, subject, ip, name, helo, login, tls = texts[:_HEAD_STRINGS]
+    ids_end = _HEAD_STRINGS + head.queue_ids
+    score = head.score
+    built: Message = _new(
+        Message,
+        (
+            message_id,
+            head.time_us,
+            host,
+            instance,
+            tuple(texts[_HEAD_STRINGS:ids_end]),
+            sender,
+            None if head.size == _NO_SIZE else head.size,
+            mid,
+            subject,
+            ip,
+            name,
+            None if head.port == _NO_PORT else head.port,
+            helo,
+            login,
+            tls,
+            None if score != score else score,
+            head.sources,
+            head.flags,
+            tuple(texts[ids_end : ids_end + head.next_queue_ids]),
+            rows,
+        ),
+    )
+    return built
+
+
+def _row(numbers: tuple[int, ...], texts: tuple[Any, ...], no_delay: int = _NO_DELAY) -> Recipient:
+    status, reason, code, bits, attempts, delay, done = numbers
+    recipient, final, folder, reply, enhanced, relay = texts
+    built: Recipient = _new(
+        Recipient,
+        (
+            recipient,
+            final,
+            status,
+            REASONS[reason],
+            folder,
+            reply,
+            None if code == _NO_CODE else code,
+            enhanced,
+            relay,
+            attempts,
+            bits >= _CAPPED,
+            None if done == _NO_TIME else done,
+            None if delay == no_delay else delay,
+            (bits & ~_CAPPED) or None,
+        ),
+    )
+    return built
+
+
+def _row_wide(numbers: tuple[int, ...], texts: tuple[Any, ...]) -> Recipient:
+    return _row(numbers, texts, _NO_DELAY_WIDE)
+
+
+def _events(
+    body: bytes, at: int, counts: bytes, texts: list[bytes], *, wide: bool
+) -> tuple[Event, ...]:
+    count = len(counts)
+    if not count:
+        return ()
+    columns = _event_struct(count, wide=wide).unpack_from(body, at)
+    at += count * (16 if wide else 12)
+    ends = accumulate(counts, initial=count)
+    fields = [tuple(texts[begin:end]) for begin, end in pairwise(ends)]
+    pids = columns[count:]
+    return tuple(
+        map(
+            Event,
+            columns[:count],
+            body[at : at + count],
+            body[at + count : at + count * 2],
+            pids,
+            texts[:count],
+            fields,
+        )
+    )
+
+
+_new: Final[Any] = tuple.__new__

@@ -1,0 +1,139 @@
+"""Ids, index keys and their parts: fixed-width bytes whose order is the order of time.
+
+The layout is docs/journal-format.md, "Keys". All integers are big-endian, so that
+LMDB's order of bytes is the order of numbers. Raises nothing but ``ValueError``
+on a day name that is not one.
+"""
+
+from base64 import b32hexdecode, b32hexencode
+from datetime import date, timedelta
+from hashlib import blake2b
+from typing import Final
+
+DAY_US: Final = 86_400_000_000
+DAY_MS: Final = 86_400_000
+HOUR_US: Final = 3_600_000_000
+LAST_DAY: Final = 0xFFFF
+
+ID_BYTES: Final = 8
+TERM_BYTES: Final = 7  # kind and term
+SUFFIX_BYTES: Final = 6
+HASH_BITS: Final = 21
+HASH_MASK: Final = (1 << HASH_BITS) - 1
+
+# Index kinds. The byte is on disk.
+RECIPIENT: Final = b"r"
+SENDER: Final = b"s"
+LOGIN: Final = b"l"
+RECIPIENT_DOMAIN: Final = b"R"
+SENDER_DOMAIN: Final = b"S"
+LOGIN_DOMAIN: Final = b"L"
+MESSAGE_ID: Final = b"m"
+QUEUE_ID: Final = b"q"
+CLIENT_IP: Final = b"i"
+STATUS: Final = b"t"
+DOOR: Final = b"d"
+
+_EPOCH: Final = date(1970, 1, 1)
+_ID_TEXT_LENGTH: Final = 13
+
+
+def day_of(at_us: int) -> int:
+    """The UTC day of an instant, in days since 1970, clamped to what an id can hold."""
+    return min(max(at_us // DAY_US, 0), LAST_DAY)
+
+
+def day_name(day: int) -> str:
+    """``2026-11-23``: the name of the day's directory."""
+    return (_EPOCH + timedelta(days=day)).isoformat()
+
+
+def parse_day(name: str) -> int | None:
+    """The day of a directory name; None where it is not one, spelled as ``day_name`` does."""
+    if len(name) != 10:
+        return None
+    try:
+        day = (date.fromisoformat(name) - _EPOCH).days
+    except ValueError:
+        return None
+    return day if 0 <= day <= LAST_DAY and day_name(day) == name else None
+
+
+def suffix_ms(day: int, time_us: int) -> int:
+    """Milliseconds of an instant within a day; what lies outside is clamped to its edge."""
+    return min(max(time_us // 1000 - day * DAY_MS, 0), DAY_MS - 1)
+
+
+def make_id(day: int, time_us: int, hash_bits: int) -> bytes:
+    """8 bytes: day (16 bits), milliseconds of the day (27), hash (21)."""
+    low = suffix_ms(day, time_us) << HASH_BITS | hash_bits & HASH_MASK
+    return (day << 48 | low).to_bytes(8, "big")
+
+
+def id_day(message_id: bytes) -> int:
+    """The day whose environment holds the message."""
+    return message_id[0] << 8 | message_id[1]
+
+
+def id_text(message_id: bytes) -> str:
+    """13 characters that sort as the id does (RFC 4648 7, lower case, no padding)."""
+    return b32hexencode(message_id)[:_ID_TEXT_LENGTH].decode("ascii").lower()
+
+
+def parse_id(text: str) -> bytes | None:
+    """The id of its text in either case; None where it is not one."""
+    if len(text) != _ID_TEXT_LENGTH or not text.isascii():
+        return None
+    try:
+        message_id = b32hexdecode(text.upper() + "===")
+    except ValueError:
+        return None
+    return message_id if id_text(message_id) == text.lower() else None
+
+
+def suffix(message_id: bytes, time_us: int) -> bytes:
+    """The last 6 bytes of an index key: when the message was, and the low bits of its id."""
+    ms = suffix_ms(message_id[0] << 8 | message_id[1], time_us)
+    low = int.from_bytes(message_id[5:], "big") & HASH_MASK
+    return (ms << HASH_BITS | low).to_bytes(6, "big")
+
+
+def bound(ms: int) -> bytes:
+    """The least suffix of a millisecond of a day (0 to 86,400,000)."""
+    return (ms << HASH_BITS).to_bytes(6, "big")
+
+
+def door_port(ip: bytes, port: int) -> bytes:
+    """The DOOR value by which a refusal's log line and transaction find each other."""
+    return b"%b\0%d" % (ip, port)
+
+
+def door_rcpt(ip: bytes, sender: bytes, recipient: bytes) -> bytes:
+    """The DOOR value where no port is known; sender and recipient are folded."""
+    return b"%b\0%b\0%b" % (ip, sender, recipient)
+
+
+class Keyer:
+    """Hashes values into terms under the journal's key; remembers the recent ones."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._recent: dict[bytes, bytes] = {}
+
+    def term(self, kind_value: bytes) -> bytes:
+        """Kind byte and folded value in, 7 bytes out: kind and 48 bits of BLAKE2b."""
+        found = self._recent.get(kind_value)
+        if found is None:
+            if len(self._recent) >= _RECENT_TERMS:
+                self._recent.clear()
+            digest = blake2b(kind_value, digest_size=6, key=self._key).digest()
+            found = self._recent[kind_value] = kind_value[:1] + digest
+        return found
+
+    def bits(self, identity: bytes) -> int:
+        """21 bits for the id of a message of that identity."""
+        digest = blake2b(identity, digest_size=4, key=self._key).digest()
+        return int.from_bytes(digest, "big") & HASH_MASK
+
+
+_RECENT_TERMS: Final = 1 << 14
