@@ -1,0 +1,93 @@
+"""Real servers for the tests: a private Postfix, and posttrail beside it.
+
+Every test in this folder gets the marker ``integration`` and is skipped without root.
+
+``plain_lab``   Postfix and sinks, no milter; all mails of the demonstration have met their fate.
+``make_stage``  a new Postfix, milter and tracker for one test that breaks them.
+``settled``     one Postfix, milter and tracker for the whole session, all mails settled.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from posttrail.demo import mails
+from posttrail.demo.lab import Lab
+from posttrail.demo.main import flush_greylisted, unsettled
+from posttrail.demo.sinks import Sinks
+from posttrail.demo.stage import Stage, folder, stage
+
+HERE = Path(__file__).parent
+SETTLE_S = 90.0
+MakeStage = Callable[[], Stage]
+Until = Callable[[Callable[[], bool]], None]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    without_root = pytest.mark.skip(reason="a private Postfix needs root")
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+            if os.geteuid() != 0:
+                item.add_marker(without_root)
+
+
+def wait_until(true: Callable[[], bool], limit_s: float = SETTLE_S) -> None:
+    """Asks again and again, for what gives no sign of its own; fails at the limit."""
+    deadline = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def until() -> Until:
+    """``wait_until``, for tests that watch a program from outside."""
+    return wait_until
+
+
+@pytest.fixture(scope="session")
+def plain_lab() -> Iterator[Lab]:
+    with (
+        folder(None, keep=False) as directory,
+        Sinks() as sinks,
+        Lab(directory, sinks=sinks.ports, milter=False) as lab,
+    ):
+        mails.send_all(lab)
+        wait_until(lambda: lab.deferred(mails.GREYLISTED) is not None)
+        lab.flush(lab.deferred(mails.GREYLISTED) or "")
+        wait_until(lambda: _quiet(lab))
+        yield lab
+
+
+def _quiet(lab: Lab) -> bool:
+    moving = any(entry["queue_name"] in {"active", "incoming"} for entry in lab.pending())
+    return not moving and lab.deferred(mails.GREYLISTED) is None
+
+
+@pytest.fixture
+def make_stage() -> Iterator[MakeStage]:
+    with ExitStack() as stack:
+
+        def make() -> Stage:
+            return stack.enter_context(stage(stack.enter_context(folder(None, keep=False))))
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def settled() -> Iterator[Stage]:
+    with folder(None, keep=False) as directory, stage(directory) as running:
+        mails.send_all(running.lab)
+        wait_until(lambda: _settled(running))
+        yield running
+
+
+def _settled(running: Stage) -> bool:
+    rows = running.rows()
+    flush_greylisted(running.lab, rows)
+    return not unsettled(rows)
