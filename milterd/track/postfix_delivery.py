@@ -1,0 +1,205 @@
+"""Understand the lines of Postfix's delivery agents: one attempt for one recipient.
+
+Format, by the field order of Postfix's log_adhoc.c::
+
+    QID: to=<A>[, orig_to=<A>], relay=R[, conn_use=N], delay=D[, delays=a/b/c/d]
+        [, tls=T][, dsn=X.Y.Z], status=WORD (TEXT)
+
+Postfix before 2.3 has neither delays= nor dsn=. Addresses are read by their quotes,
+and from there to the first ``, status=`` everything is Postfix's own; behind the word
+comes one ``(``, and all up to the last ``)`` is the other side's text. Nothing is
+searched in it but the queue id that a host gave the message ("queued as").
+Raises nothing.
+"""
+
+from typing import Final
+
+from journal.events import Event
+from milterd.track import scan
+from milterd.track.scan import (
+    UNKNOWN,
+    Parsed,
+    Unknown,
+    address_end,
+    after_colon,
+    make,
+    queue_id_end,
+    tls,
+)
+from milterd.track.syslog import Line
+
+DELIVERY_AGENTS: Final = frozenset(
+    {b"smtp", b"lmtp", b"local", b"virtual", b"pipe", b"error", b"retry", b"discard", b"relay"}
+)
+"""Programs whose ``status=`` is believed; qmgr and cleanup defer and bounce by themselves."""
+
+_OUTCOMES: Final = {
+    word: word
+    for word in (b"sent", b"deferred", b"bounced", b"deliverable", b"undeliverable", b"expired")
+} | {
+    b"SOFTBOUNCE": b"deferred",  # soft_bounce = yes: a bounce that is kept for later
+    b"undeliverable-but-not-cached": b"undeliverable",  # address_verify_negative_cache = no
+    b"deliverable-but-not-cached": b"deliverable",
+}
+
+_CHATTER: Final = (
+    b"warning: ",
+    b"fatal: ",
+    b"error: ",
+    b"panic: ",
+    b"connect to ",
+    b"SSL_connect error",
+    b"certificate ",
+    b"server certificate ",
+    b"Server certificate ",
+    b"Host offered STARTTLS",
+    b"Unverified: ",
+    b"Verified: ",
+    b"looking for session",
+    b"initializing the client-side TLS",
+    b"setting up TLS connection",
+    b"discarding EHLO keywords",
+    b"mapping DNS",
+    b"table ",
+    b"dictionary has changed",
+    b"using backwards-compatible",
+    b"warn",
+)
+_QUEUE_CHATTER: Final = (
+    b"host ",
+    b"lost connection",
+    b"conversation with ",
+    b"enabling PIX workarounds",
+    b"Cannot start TLS",
+    b"TLS is required",
+    b"SASL authentication failed",
+    b"Server certificate not ",
+    b"breaking line",
+    b"warning: ",
+    b"replace: ",
+    b"prepend: ",
+    b"ignore: ",
+    b"info: ",
+    b"strip: ",
+    b"client TLS ",
+    b"status=deferred (",  # "(bounce failed)": a queue file's, not a recipient's
+    b"passing <",
+    b"cannot ",
+    b"timeout ",
+    b"uses ",
+)
+
+
+def parse(line: Line) -> Parsed:
+    """One line of a delivery agent."""
+    text = line.text
+    colon = queue_id_end(text)
+    if colon < 0:
+        return _session(line)
+    begin = after_colon(text, colon)
+    if text.startswith(b"to=", begin):
+        return delivery(line, text[:colon], begin)
+    return None if text.startswith(_QUEUE_CHATTER, begin) else UNKNOWN
+
+
+def _session(line: Line) -> Parsed:
+    """A line without a queue id: the TLS handshake before a delivery, or chatter."""
+    text = line.text
+    mark = text.find(b"TLS connection established to ", 0, 42)
+    if mark >= 0:  # "Trusted TLS connection established to HOST[IP]:PORT: TLSv1.3 with ..."
+        relay, _, session = text[mark + 30 :].partition(b": ")
+        return make(line, scan.TLS_OUT, b"", (relay, tls(session)))
+    if text.startswith(_CHATTER) or b" TLS connection reused to " in text[:40]:
+        return None
+    return UNKNOWN
+
+
+def delivery(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:
+    """The attempt whose ``to=`` is at ``begin``."""
+    text = line.text
+    final, end = _address(text, begin + 3)
+    original = b""
+    if text.startswith(b", orig_to=", end):
+        original, end = _address(text, end + 10)
+    if end < 0 or not text.startswith(b", relay=", end):
+        return UNKNOWN
+    status = text.find(b", status=", end)
+    word_end = text.find(b" (", status)
+    if status < 0 or word_end < 0:
+        return UNKNOWN
+    outcome = _OUTCOMES.get(text[status + 9 : word_end])
+    fields = _trailer(text[end + 2 : status])
+    if outcome is None or fields is None:
+        return UNKNOWN
+    relay, delay, delays, session, enhanced = fields
+    reply = text[word_end + 2 : -1] if text[-1] == 0x29 else text[word_end + 2 :]
+    next_id = next_hop = b""
+    if outcome == b"sent":
+        next_id, next_hop = _next(line.daemon, reply)
+    return make(
+        line,
+        scan.DELIVERY,
+        queue_id,
+        (
+            line.daemon, original, final, relay, delay, delays,
+            enhanced, outcome, reply, session, next_id, next_hop,
+        ),
+    )  # fmt: skip
+
+
+def _address(text: bytes, begin: int) -> tuple[bytes, int]:
+    """An address with or without brackets and the comma behind it; -1 where none ends."""
+    if text[begin : begin + 1] == b"<":
+        end = address_end(text, begin)
+        return (text[begin + 1 : end], end + 1) if end >= 0 else (b"", -1)
+    # Some relays' patches leave the brackets out; such an address has no quotes either.
+    relay, original = text.find(b", relay=", begin), text.find(b", orig_to=", begin)
+    end = original if 0 <= original < relay else relay
+    return (text[begin:end], end) if end >= 0 else (b"", -1)
+
+
+_TRAILER: Final = (b"relay", b"delay", b"delays", b"tls", b"dsn", b"conn_use")
+
+
+def _trailer(text: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes] | None:
+    """Relay, delay, delays, tls and dsn of ``relay=R, delay=D, ...``; None: not these."""
+    parts = text.split(b", ")
+    if len(parts) == 4:
+        relay, delay, delays, dsn = parts
+        if delay[:6] == b"delay=" and delays[:7] == b"delays=" and dsn[:4] == b"dsn=":
+            return relay[6:], delay[6:], delays[7:], b"", dsn[4:]
+    values = {
+        b"relay": b"",
+        b"delay": b"",
+        b"delays": b"",
+        b"tls": b"",
+        b"dsn": b"",
+        b"conn_use": b"",
+    }
+    for part in parts:
+        key, found, value = part.partition(b"=")
+        if not found or key not in values:
+            return None
+        values[key] = value
+    relay, delay, delays, session, dsn, _ = values.values()
+    return relay, delay, delays, session, dsn
+
+
+def _next(daemon: bytes, reply: bytes) -> tuple[bytes, bytes]:
+    """The queue id that the message goes on under, and how it got there."""
+    if daemon == b"local":
+        if reply.startswith(b"forwarded as "):
+            queue_id = reply[13:]
+            return (queue_id, b"forwarded") if _is_id(queue_id) else (b"", b"")
+        return b"", b""
+    mark = reply.rfind(b"queued as ")
+    if mark < 0:
+        return b"", b""
+    words = reply[mark + 10 : mark + 80].split(None, 1)
+    queue_id = words[0].rstrip(b").,;") if words else b""
+    return (queue_id, b"queued") if _is_id(queue_id) else (b"", b"")
+
+
+def _is_id(word: bytes) -> bool:
+    """Could a queue manager have made it?"""
+    return len(word) <= 64 and word.replace(b"_", b"0").replace(b"-", b"0").isalnum()

@@ -1,0 +1,157 @@
+"""Read the pieces that Postfix's log lines are made of, each at a known place.
+
+Formats: Postfix logs addresses as ``<...>`` in external form (RFC 5321 4.1.2; since
+3.5, see info_log_addr_form in postconf(5)): a local part with blanks, commas or
+``>`` stands in quotes. So a ``>`` ends an address only outside of quotes, and what a
+sender wrote inside can never pass for what Postfix wrote behind it. Clients are
+``name[ip]``, with ``:port`` where the port is logged.
+
+Every function is linear in the line and raises nothing: -1 or ``None`` is "not here".
+"""
+
+from enum import Enum
+from typing import Final
+
+from journal.events import Event, Kind, Source
+from milterd.track.syslog import Line
+
+
+class Unknown(Enum):
+    """The type of UNKNOWN, so that type checkers can tell it from None."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+"""A line of a Postfix daemon that is not understood. None is understood, but empty."""
+
+Parsed = Event | None | Unknown
+
+NOT_QUEUE_IDS: Final = frozenset(
+    {b"warning", b"fatal", b"error", b"panic", b"info", b"debug", b"statistics", b"NOQUEUE"}
+)
+"""Words that stand where a queue id would."""
+
+_NO_IPS: Final = frozenset({b"unknown", b"unix"})
+_LOG: Final = int(Source.LOG)
+_new = tuple.__new__
+
+# Plain ints: an IntEnum's member costs a look-up and a conversion each time.
+CLIENT: Final = int(Kind.CLIENT)
+CONNECT: Final = int(Kind.CONNECT)
+DELETED: Final = int(Kind.DELETED)
+DELIVERY: Final = int(Kind.DELIVERY)
+DISCONNECT: Final = int(Kind.DISCONNECT)
+DOOR: Final = int(Kind.DOOR)
+EXPIRED: Final = int(Kind.EXPIRED)
+GAP: Final = int(Kind.GAP)
+HELD: Final = int(Kind.HELD)
+MESSAGE_ID: Final = int(Kind.MESSAGE_ID)
+NOTICE: Final = int(Kind.NOTICE)
+PICKUP: Final = int(Kind.PICKUP)
+QUEUED: Final = int(Kind.QUEUED)
+RELEASED: Final = int(Kind.RELEASED)
+REMOVED: Final = int(Kind.REMOVED)
+REQUEUED: Final = int(Kind.REQUEUED)
+TLS_IN: Final = int(Kind.TLS_IN)
+TLS_OUT: Final = int(Kind.TLS_OUT)
+
+
+def make(line: Line, kind: int, queue_id: bytes, fields: tuple[bytes, ...]) -> Event:
+    """An event that the log told."""
+    # As Event(...) does it, without the call between; kind is a plain int, as stored.
+    return _new(Event, (line.at_us, kind, _LOG, line.pid, queue_id, fields))
+
+
+def queue_id_end(text: bytes) -> int:
+    """The colon behind a queue id that begins the text; -1 where none does.
+
+    Short ids are hexadecimal, long ones base 52 and others' made up, so all that is
+    asked is what Postfix's own mail_queue_id_ok() asks: letters, digits, underscore.
+    """
+    colon = text.find(b":", 0, 65)
+    if colon < 1:
+        return -1
+    word = text[:colon]
+    if word.isalnum():
+        return -1 if word in NOT_QUEUE_IDS else colon
+    return colon if word.replace(b"_", b"0").isalnum() else -1
+
+
+def after_colon(text: bytes, colon: int) -> int:
+    """Where the words behind ``QID:`` begin; the blank may be missing or repeated."""
+    begin = colon + 1
+    while text[begin : begin + 1] == b" ":
+        begin += 1
+    return begin
+
+
+def address_end(text: bytes, begin: int) -> int:
+    """The ``>`` that ends the address whose ``<`` is at ``begin``; -1 where it is cut."""
+    if text[begin + 1 : begin + 2] != b'"':
+        return text.find(b">", begin)
+    at = quoted_end(text, begin + 1)
+    if at < 0 or text[at : at + 1] not in (b"@", b">"):
+        return -1
+    return text.find(b">", at)
+
+
+def quoted_end(text: bytes, begin: int) -> int:
+    """Behind the closing quote of the Quoted-string at ``begin`` (RFC 5321 4.1.2), or -1."""
+    at = begin + 1
+    while True:
+        quote = text.find(b'"', at)
+        if quote < 0:
+            return -1
+        backslash = quote - 1
+        while backslash >= at and text[backslash] == 0x5C:
+            backslash -= 1
+        if (quote - backslash) % 2:  # an even number of them: none is this quote's
+            return quote + 1
+        at = quote + 1
+
+
+def client(text: bytes, begin: int) -> tuple[bytes, bytes, bytes, int] | None:
+    """Name, address, port and end of ``name[ip]:port``; None where it is none."""
+    bracket = text.find(b"[", begin)
+    close = text.find(b"]", bracket)
+    if bracket < 0 or close < 0:
+        return None
+    ip = text[bracket + 1 : close]
+    end = close + 1
+    port = b""
+    if text[end : end + 1] == b":":
+        last = end + 1
+        while text[last : last + 1].isdigit():
+            last += 1
+        if last > end + 1:
+            port, end = text[end + 1 : last], last
+    return text[begin:bracket], client_ip(ip), port, end
+
+
+def client_ip(ip: bytes) -> bytes:
+    """An address as it is; b"" where the client has none (a local socket)."""
+    if ip in _NO_IPS:
+        return b""
+    return ip[5:] if ip[:5] == b"IPv6:" else ip
+
+
+def tls(text: bytes) -> bytes:
+    """``TLSv1.3 CIPHER`` of ``TLSv1.3 with cipher CIPHER (256/256 bits) ...``."""
+    protocol, found, rest = text.partition(b" with cipher ")
+    return protocol + b" " + rest.partition(b" ")[0] if found else protocol
+
+
+def codes(reply: bytes) -> tuple[bytes, bytes]:
+    """Reply code (RFC 5321 4.2) and enhanced status (RFC 3463) that begin a reply."""
+    code = b""
+    if reply[:3].isdigit() and reply[3:4] in (b" ", b"-", b""):
+        code = reply[:3]
+        reply = reply[4:16]
+    word = reply[:12].partition(b" ")[0]
+    return code, word if is_enhanced(word) else b""
+
+
+def is_enhanced(word: bytes) -> bool:
+    """Is it a status like 5.7.1 (RFC 3463 2)?"""
+    return word.count(b".") == 2 and word.replace(b".", b"").isdigit() and word[:1] in b"245"

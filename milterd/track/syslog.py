@@ -1,0 +1,417 @@
+"""Split one line of a syslog file into stamp, host, tag, pid and text.
+
+Formats: RFC 3164 as syslogd and Postfix's own postlogd write it (no year, local
+time) and RFC 3339 stamps. The tag is Postfix's: ``syslog_name[/service]/daemon[pid]:``;
+only the daemon, its last part, tells what a line means. Tags and hosts repeat, so
+what was once split is looked up.
+
+A stamp without a year takes the year from its neighbours: the order of the file is
+the truth, so each line is put where it is nearest to the line before it. The same
+rule decides between the two passes through the hour that the end of daylight saving
+time repeats. A line that has no such header is ``None``: data, not an error.
+
+Raises UsageError for the name of a time zone that does not exist.
+"""
+
+from calendar import timegm
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from posttrail.errors import UsageError
+
+MAX_LINE: Final = 65_536
+"""Longer lines are cut; whoever reads the file counts them."""
+
+_SECOND_US: Final = 1_000_000
+_MINUTE_US: Final = 60 * _SECOND_US
+_HOUR_US: Final = 60 * _MINUTE_US
+_DAY_US: Final = 24 * _HOUR_US
+_SLACK_US: Final = 5 * _MINUTE_US  # lines may overtake each other by this much
+_MAX_HEADS: Final = 4096
+_LEAP_SEARCH: Final = 8  # 1896..1904 had the longest run without a 29 February
+
+_MONTH_NAMES: Final = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS: Final = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
+_SECONDS: Final = {b"%02d" % second: second * _SECOND_US for second in range(61)}  # 60: leap
+
+
+class Line(NamedTuple):
+    """One line of a log, split."""
+
+    at_us: int
+    host: bytes
+    instance: bytes  # the first part of the tag
+    service: bytes  # what is between the first and the last part, b"" where nothing is
+    daemon: bytes  # the last part of the tag
+    pid: int  # 0 where the tag has none
+    text: bytes
+
+
+_new = tuple.__new__  # what Line(...) calls, without the call between
+
+
+def zone(name: str) -> tzinfo | None:
+    """The time zone of that name; "" is this machine's (None, as datetime has it)."""
+    if not name:
+        return None
+    if name.upper() in {"UTC", "Z", "GMT"}:
+        return UTC
+    if name[0] in "+-" and (offset := _offset(name.encode("ascii", "replace"))) is not None:
+        return timezone(timedelta(microseconds=offset))
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError
+        raise UsageError(f"no such time zone: {name}") from error
+    except KeyError as error:
+        raise UsageError(f"no such time zone: {name}") from error
+
+
+def year_of_first(lines: Iterable[bytes], *, newest_us: int, timezone: tzinfo | None) -> int:
+    """The year of the first year-less stamp of a file whose last line is near ``newest_us``.
+
+    Counts the turns of the year from the first line to the last, so that a log longer
+    than a year is dated right. The calendar is all it looks at: cheap enough to read
+    a file for it beforehand.
+    """
+    turns = last_month = 0
+    last_day = b""
+    for line in lines:
+        day = line[:6]
+        if day == last_day:
+            continue
+        parts = _date_of(line)
+        if parts is None:
+            continue
+        if last_month:  # nearest in the circle of twelve, as is LineParser's rule
+            turns += (parts[0] < last_month - 6) - (parts[0] > last_month + 6)
+        last_month, last_day = parts[0], day
+    newest = datetime.fromtimestamp(newest_us / _SECOND_US, timezone)
+    if not last_month:
+        return newest.year
+    parts = _date_of(last_day + b" ")
+    month, day_number = parts if parts else (last_month, 1)
+    limit = (newest + timedelta(days=1)).date()
+    year = limit.year
+    while year > limit.year - _LEAP_SEARCH:
+        last = _date(year, month, day_number)
+        if last is not None and last <= limit:
+            break
+        year -= 1
+    return year - turns
+
+
+class LineParser:
+    """Splits the lines of one file, in the file's order."""
+
+    __slots__ = (
+        "_day",
+        "_day_plain",
+        "_day_us",
+        "_heads",
+        "_last_us",
+        "_minute",
+        "_minute_us",
+        "_offset",
+        "_year",
+        "_zone",
+        "reference_us",
+        "year",
+    )
+
+    def __init__(
+        self,
+        *,
+        timezone: tzinfo | None,
+        reference_us: int,
+        year: int | None = None,
+        after_us: int | None = None,
+    ) -> None:
+        """Begin a file.
+
+        ``reference_us`` is the newest time a year-less stamp may have, give or take a
+        day (live: now, and kept moving by the caller; import: the file's time).
+        ``year`` is the first line's and then the reference is not asked. ``after_us``
+        is ``last_us`` of the parser that read what is before in the same file.
+        """
+        self.reference_us = reference_us
+        self.year = year  # of the latest year-less stamp
+        self._year = year
+        self._zone = timezone
+        self._last_us = after_us
+        self._day = b""
+        self._day_us = 0
+        self._day_plain = False
+        self._minute = b""
+        self._minute_us = 0
+        self._offset = b""
+        self._heads: dict[bytes, tuple[bytes, bytes, bytes, bytes]] = {}
+
+    @property
+    def last_us(self) -> int | None:
+        """About when the latest line was written; hand it to the next parser of the file."""
+        return self._last_us
+
+    def parse(self, line: bytes) -> Line | None:
+        """Split one line, given without its newline; None where it has no syslog header."""
+        if len(line) > MAX_LINE:
+            line = line[:MAX_LINE]
+        minute = self._minute
+        if line[:13] == minute and line[15:16] == b" ":  # "Nov 23 18:30:01 "
+            second = _SECONDS.get(line[13:15])
+            begin = 16
+        elif line[:17] == minute and line[26:33] == self._offset and line[19:20] == b".":
+            second = _SECONDS.get(line[17:19])  # "2026-11-23T18:30:01.250000+01:00 "
+            fraction = line[20:26]
+            if second is not None and fraction.isdigit():
+                second += int(fraction)
+            else:
+                second = None
+            begin = 33
+        else:
+            second = None
+            begin = 0
+        if second is not None:
+            at_us = self._minute_us + second
+        else:
+            stamp = self._stamp(line)
+            if stamp is None:
+                return None if line[:1] != b"\0" else self.parse(line.lstrip(b"\0"))
+            at_us, begin = stamp
+        bracket = line.find(b"[", begin)
+        head = self._heads.get(line[begin:bracket])
+        if head is None:
+            return self._parse_head(line, at_us, begin)
+        close = line.find(b"]:", bracket)
+        number = line[bracket + 1 : close]
+        if not number.isdigit() or len(number) > 10:
+            return self._parse_head(line, at_us, begin)
+        text = line[close + 3 :] if line[close + 2 : close + 3] == b" " else line[close + 2 :]
+        if text and (text[0] in b" [" or text[-1] in b"\r 2"):
+            text = _trim(text)
+        host, instance, service, daemon = head
+        return _new(Line, (at_us, host, instance, service, daemon, int(number), text))
+
+    def _parse_head(self, line: bytes, at_us: int, begin: int) -> Line | None:
+        """Split a head (host and tag) that was not seen before."""
+        while line[begin : begin + 1] == b" ":
+            begin += 1
+        blank = line.find(b" ", begin)
+        if blank < 0:
+            return None
+        tag_at = blank
+        while line[tag_at : tag_at + 1] == b" ":
+            tag_at += 1
+        colon = _tag_end(line, tag_at)
+        if colon < 0:
+            return None
+        tag, pid = line[tag_at:colon], 0
+        bracket = tag.find(b"[")
+        if bracket >= 0 and tag.endswith(b"]"):
+            number = tag[bracket + 1 : -1]
+            pid = int(number) if number.isdigit() and len(number) <= 10 else 0
+            tag = tag[:bracket]
+        if not tag:
+            return None
+        head = (line[begin:blank], *_split_tag(tag))
+        if bracket >= 0:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            self._heads[line[begin : tag_at + bracket]] = head
+        return Line(at_us, *head, pid, _trim(line[colon + 1 :]))
+
+    # Stamps
+
+    def _stamp(self, line: bytes) -> tuple[int, int] | None:
+        """The time of a line and where its host begins; fills the cache of the minute."""
+        if line[:1].isdigit():
+            return self._rfc3339(line)
+        return self._rfc3164(line)
+
+    def _rfc3164(self, line: bytes) -> tuple[int, int] | None:
+        """RFC 3164 4.1.2: ``Mmm dd hh:mm:ss``; a fraction may follow."""
+        parts = _date_of(line)
+        if parts is None or line[9:10] != b":" or line[12:13] != b":":
+            return None
+        hour, minute, second = line[7:9], line[10:12], _SECONDS.get(line[13:15])
+        if second is None or not (hour + minute).isdigit() or hour > b"23" or minute > b"59":
+            return None
+        end = 15
+        if line[15:16] == b".":
+            end = _digits_end(line, 16)
+            second += _fraction_us(line[16:end])
+        if line[end : end + 1] != b" ":
+            return None
+        base = self._local_minute(line[:6], parts, int(hour) * 60 + int(minute))
+        if base is None:
+            return None
+        self._minute, self._minute_us, self._last_us = line[:13], base, base
+        return base + second, end + 1
+
+    def _local_minute(self, day: bytes, parts: tuple[int, int], minutes: int) -> int | None:
+        """A minute of a year-less day as UTC; None where no year has the day."""
+        if day != self._day:
+            midnight = self._choose_year(parts, minutes)
+            if midnight is None:
+                return None
+            self._day = day
+            self._day_us = _utc_us(midnight, self._zone)
+            self._day_plain = (
+                _utc_us(midnight + timedelta(days=1), self._zone) - self._day_us == _DAY_US
+            )
+            self.year = midnight.year
+        elif self.year is None:
+            return None
+        if self._day_plain:
+            return self._day_us + minutes * _MINUTE_US
+        year = self.year
+        assert year is not None
+        wall = datetime(year, *parts) + timedelta(minutes=minutes)
+        return self._choose_fold(wall)
+
+    def _choose_year(self, parts: tuple[int, int], minutes: int) -> datetime | None:
+        """Midnight of the day, in the year that the order of the file asks for."""
+        limit = None if self._year is not None else self.reference_us + _DAY_US
+        if self._last_us is None and self._year is not None:
+            centre = self._year
+            target = _utc_us(datetime(centre, 7, 1), self._zone)
+        elif self._last_us is None:
+            target = self.reference_us
+            centre = datetime.fromtimestamp(target / _SECOND_US, self._zone).year
+        else:
+            target = self._last_us
+            centre = datetime.fromtimestamp(target / _SECOND_US, self._zone).year
+        best: tuple[bool, int, datetime] | None = None
+        first_given = self._last_us is None and self._year is not None
+        for year in range(centre - _LEAP_SEARCH, centre + _LEAP_SEARCH + 1):
+            if _date(year, *parts) is None:
+                continue
+            midnight = datetime(year, *parts)
+            at_us = _utc_us(midnight, self._zone) + minutes * _MINUTE_US
+            late = limit is not None and at_us > limit
+            distance = abs(year - centre) if first_given else abs(at_us - target)
+            if best is None or (late, distance) < best[:2]:
+                best = late, distance, midnight
+        return None if best is None else best[2]
+
+    def _choose_fold(self, wall: datetime) -> int:
+        """Which pass through a repeated hour: the one that the file's order allows."""
+        first = _utc_us(wall, self._zone)
+        second = _utc_us(wall.replace(fold=1), self._zone)
+        last = self._last_us
+        if second <= first:  # not repeated; in the hour left out, fold=1 is the earlier
+            return first
+        if last is None:
+            early_enough = self._year is None and self.reference_us >= second - _SLACK_US
+            near = self.reference_us < second + _HOUR_US
+            return second if early_enough and near else first
+        return first if first >= last - _SLACK_US else second
+
+    def _rfc3339(self, line: bytes) -> tuple[int, int] | None:
+        """RFC 3339 5.6, with a blank for T, without colon or without offset as well."""
+        fixed = line[:19]
+        if len(fixed) < 19 or fixed[4:5] + fixed[7:8] != b"--" or fixed[10:11] not in b"Tt ":
+            return None
+        second = _SECONDS.get(fixed[17:19])
+        if second is None or fixed[13:14] + fixed[16:17] != b"::":
+            return None
+        end = 19
+        if line[19:20] in (b".", b","):
+            end = _digits_end(line, 20)
+            second += _fraction_us(line[20:end])
+        blank = line.find(b" ", end)
+        if blank < 0 or blank - end > 6:
+            return None
+        base = self._absolute_minute(fixed, line[end:blank])
+        if base is None:
+            return None
+        self._minute, self._minute_us, self._last_us = line[:17], base, base
+        self._offset = line[26 : blank + 1] if blank == 32 and end == 26 else b"\n"
+        return base + second, blank + 1
+
+    def _absolute_minute(self, fixed: bytes, zone: bytes) -> int | None:
+        """A full date's minute as UTC; None where a number is out of its range."""
+        try:
+            wall = datetime.fromisoformat(fixed[:16].decode("ascii").replace("t", "T"))
+        except ValueError:
+            return None
+        if not zone:
+            return self._choose_fold(wall)
+        offset = 0 if zone in b"Zz" else _offset(zone)
+        return None if offset is None else timegm(wall.timetuple()) * _SECOND_US - offset
+
+
+def _utc_us(wall: datetime, zone: tzinfo | None) -> int:
+    """Local time as UTC; without a zone, this machine's."""
+    return round(wall.replace(tzinfo=zone).timestamp()) * _SECOND_US
+
+
+def _date(year: int, month: int, day: int) -> date | None:
+    """The date, None where that year has no such day."""
+    try:
+        return date(year, month, day)
+    except ValueError:
+        return None
+
+
+def _date_of(line: bytes) -> tuple[int, int] | None:
+    """Month and day of ``Mmm dd `` or ``Mmm  d ``."""
+    month = _MONTHS.get(line[:3])
+    day = line[4:6].lstrip(b" ")
+    if month is None or line[3:4] != b" " or line[6:7] != b" " or not day.isdigit():
+        return None
+    return (month, int(day)) if 1 <= int(day) <= 31 else None
+
+
+def _offset(zone: bytes) -> int | None:
+    """Microseconds east of UTC of ``+hh:mm``, ``+hhmm`` or ``+hh``."""
+    digits = zone[1:].replace(b":", b"")
+    if zone[:1] not in (b"+", b"-") or not digits.isdigit() or len(digits) not in (2, 4):
+        return None
+    size = (int(digits[:2]) * 60 + int(digits[2:] or b"0")) * _MINUTE_US
+    if size >= _DAY_US:
+        return None
+    return size if zone[:1] == b"+" else -size
+
+
+def _digits_end(line: bytes, begin: int) -> int:
+    """Where the digits at ``begin`` end; more than nine are nobody's fraction."""
+    end = begin
+    while end < begin + 9 and line[end : end + 1].isdigit():
+        end += 1
+    return end
+
+
+def _fraction_us(digits: bytes) -> int:
+    """Microseconds of the digits behind a decimal point."""
+    return int(digits[:6].ljust(6, b"0"))
+
+
+def _tag_end(line: bytes, begin: int) -> int:
+    """The colon that ends the tag; -1 where a blank or the end of the line comes first."""
+    end = line.find(b" ", begin)
+    token = line[begin:] if end < 0 else line[begin:end]
+    close = token.find(b"]:")
+    if close >= 0 and token.find(b"[", 0, close) >= 0:
+        return begin + close + 1
+    colon = token.find(b":")
+    return begin + colon if colon > 0 else -1
+
+
+def _split_tag(tag: bytes) -> tuple[bytes, bytes, bytes]:
+    """Instance, service and daemon of a tag; the one part of a plain tag is both ends."""
+    parts = tag.split(b"/")
+    return parts[0], b"/".join(parts[1:-1]), parts[-1]
+
+
+def _trim(text: bytes) -> bytes:
+    """Text without padding, line ends that were escaped, and Solaris's message id."""
+    text = text.strip(b" \r\0")
+    end = len(text)
+    while text.endswith((b"#012", b"#015"), 0, end):  # rsyslog for LF and CR
+        end -= 4
+    text = text[:end].rstrip(b" ")
+    if text.startswith(b"[ID ") and (close := text.find(b"] ", 0, 64)) >= 0:
+        text = text[close + 2 :]
+    return text
