@@ -1,0 +1,108 @@
+"""How a command ends: errors become one sentence and a code, a crash of the reader too.
+
+LMDB maps the journal into memory, so a damaged page kills whoever touches it
+(SIGABRT, SIGBUS, SIGSEGV). ``in_child`` lets a child take that blow.
+
+Exit codes: those of sysexits(3) in ``errors``, 70 for a fault of ours, 130 after
+Ctrl-C, 141 when nobody reads our output any more. Raises JournalDamagedError.
+"""
+
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+from posttrail.errors import PosttrailError, UnavailableError
+from posttrail.text import safe
+
+EX_SOFTWARE: Final = 70
+EX_INTERRUPTED: Final = 128 + signal.SIGINT
+EX_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
+DAMAGE: Final = frozenset({signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV})
+
+Work = Callable[[], int]
+
+
+class JournalDamagedError(UnavailableError):
+    """Reading the journal killed the process that read it."""
+
+    def __init__(self, journal: Path, number: int) -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"journal {journal} is damaged ({name}); try: posttrail check")
+
+
+def outcome(work: Work) -> int:
+    """The exit code of ``work``; an error is said on stderr in one line."""
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code
+    except PosttrailError as error:
+        print(f"posttrail: {safe(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered must not fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EX_BROKEN_PIPE
+
+
+def in_child(work: Work, *, journal: Path) -> int:
+    """``outcome(work)``, found out in a forked child; call it before the journal is opened."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _as_child(work)
+    status = _wait(pid)
+    if not os.WIFSIGNALED(status):
+        return os.WEXITSTATUS(status)
+    if os.WTERMSIG(status) in DAMAGE:
+        raise JournalDamagedError(journal, os.WTERMSIG(status))
+    return 128 + os.WTERMSIG(status)
+
+
+def _as_child(work: Work) -> NoReturn:
+    code = EX_SOFTWARE
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _mute_libraries()
+        code = outcome(work)
+        sys.stderr.flush()
+    finally:  # whatever it was, the child must not go on with the parent's code
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
+        os._exit(code)
+
+
+def _mute_libraries() -> None:
+    """Keep stderr for Python alone: LMDB's dying words go to descriptor 2."""
+    if sys.stderr.fileno() != 2:
+        return  # somebody (a test) captures it
+    sys.stderr = open(os.dup(2), "w", buffering=1, errors="backslashreplace")  # noqa: SIM115
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _wait(pid: int) -> int:
+    """The wait status of the child; signals that ask us to end are for the child."""
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        os.kill(pid, number)
+
+    before = {
+        # A terminal sends this one to the child, too.
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, forward),
+    }
+    try:
+        return os.waitpid(pid, 0)[1]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,107 @@
+"""``posttrail coverage``: when each source was recording, and each gap with its reason.
+
+What an import brought in is its span only: nobody can say whether the file was whole.
+Exit codes: 0, and those of ``errors``.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import click
+
+from journal.records import Cover, Gap
+from posttrail.cli import Globals
+from posttrail.text import rfc3339, safe
+from query import export, local, text_table
+from query.local import Local
+
+IMPORT: Final = "import"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A source was up; ``gapless`` is None where that cannot be known (an import)."""
+
+    source: str
+    begin: str
+    end: str
+    gapless: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hole:
+    """A source was not recording."""
+
+    source: str
+    begin: str
+    end: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """The document of ``coverage`` (docs/schema/coverage.json), oldest first."""
+
+    intervals: list[Interval]
+    gaps: list[Hole]
+
+
+@click.command("coverage")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("text", "json")),
+    default="text",
+    help="How it comes out.",
+)
+@click.pass_obj
+def coverage(options: Globals, /, form: str) -> int:
+    """When capture was up without a gap, by source, and the gaps with their reasons."""
+
+    def work(source: Local) -> int:
+        known = source.reader.coverage()
+        if form == "json":
+            sys.stdout.write(export.json_line(asdict(document(known)), sys.stdout))
+        else:
+            sys.stdout.writelines(lines(known))
+        return 0
+
+    return local.read(options, work)
+
+
+def document(known: Iterable[Cover | Gap]) -> Coverage:
+    """What the journal knows, as JSON has it."""
+    intervals, gaps = [], []
+    for span in _ordered(known):
+        begin, end = rfc3339(span.begin_us), rfc3339(span.end_us)
+        if isinstance(span, Gap):
+            gaps.append(Hole(source=span.source, begin=begin, end=end, reason=span.reason))
+        else:
+            gapless = None if span.source == IMPORT else True
+            intervals.append(Interval(source=span.source, begin=begin, end=end, gapless=gapless))
+    return Coverage(intervals=intervals, gaps=gaps)
+
+
+def lines(known: Iterable[Cover | Gap]) -> Iterator[str]:
+    """The same for eyes, in local time."""
+    spans = _ordered(known)
+    if not spans:
+        yield "nothing was recorded yet\n"
+        return
+    yield from text_table.aligned([("source", "from", "to", ""), *map(_line, spans)])
+    yield f"times in {text_table.zone_name()}\n"
+
+
+def _line(span: Cover | Gap) -> tuple[str, ...]:
+    if isinstance(span, Gap):
+        said = f"gap: {span.reason.replace('_', ' ')}"
+    else:
+        said = "imported, completeness unknown" if span.source == IMPORT else "recorded"
+    begin, end = text_table.local_us(span.begin_us), text_table.local_us(span.end_us)
+    return safe(span.source), begin, end, safe(said)
+
+
+def _ordered(known: Iterable[Cover | Gap]) -> list[Cover | Gap]:
+    return sorted(known, key=lambda span: (span.begin_us, span.end_us, span.source))

@@ -1,0 +1,113 @@
+"""What a report asks for, and whether a message and a row answer it.
+
+The index only proposes; this module decides. Raises what the reader raises.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from journal import address
+from journal.reader import Reader
+from journal.records import Message, Recipient, Status
+from query.when import Window
+
+PENDING: Final = frozenset({int(Status.IN_PROGRESS), int(Status.DEFERRED)})
+"""The statuses that are not final."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a report asks for; names are folded (``journal.address``), None means any.
+
+    ``address``, ``sender`` and ``recipient`` are mailboxes, or domains with "@" in front.
+    """
+
+    window: Window
+    address: bytes | None = None  # to or from it
+    sender: bytes | None = None
+    recipient: bytes | None = None
+    login: bytes | None = None
+    message_id: bytes | None = None
+    queue_id: bytes | None = None
+    client_ip: bytes | None = None
+    text: str | None = None  # casefolded
+    statuses: frozenset[int] = frozenset()
+    reasons: frozenset[str] = frozenset()
+    directions: frozenset[int] = frozenset()
+    silent_for_us: int | None = None  # not final, and nothing heard of it for so long
+    now_us: int = 0
+
+
+def message_test(query: Query, reader: Reader) -> Callable[[Message], bool]:
+    """Whether a message answers what the query asks of the message as a whole."""
+    tests: list[Callable[[Message], bool]] = []
+    sender, login, ip = query.sender, query.login, query.client_ip
+    queue_id, message_id, silent_us = query.queue_id, query.message_id, query.silent_for_us
+    if sender is not None:
+        tests.append(lambda m: m.sender is not None and _names(sender, m.sender))
+    if login is not None:
+        tests.append(lambda m: m.login is not None and _names(login, m.login))
+    if message_id is not None:
+        tests.append(lambda m: m.message_id == message_id)
+    if queue_id is not None:
+        tests.append(lambda m: queue_id in m.queue_ids or queue_id in m.next_queue_ids)
+    if ip is not None:
+        tests.append(lambda m: m.client_ip is not None and m.client_ip.lower() == ip)
+    if silent_us is not None:
+        tests.append(lambda m: any(row.status in PENDING for row in m.rows))
+        tests.append(lambda m: _last_word_us(reader, m) <= query.now_us - silent_us)
+    return lambda message: all(test(message) for test in tests)
+
+
+def row_test(query: Query) -> Callable[[Message, Recipient], bool]:
+    """Whether a row answers what the query asks of a row."""
+    tests: list[Callable[[Message, Recipient], bool]] = []
+    name, recipient, text = query.address, query.recipient, query.text
+    if name is not None:
+        tests.append(
+            lambda m, r: (bool(m.sender) and _names(name, m.sender or b"")) or _to(name, r)
+        )
+    if recipient is not None:
+        tests.append(lambda _, r: _to(recipient, r))
+    if query.silent_for_us is not None:
+        tests.append(lambda _, r: r.status in PENDING)
+    if query.statuses:
+        tests.append(lambda _, r: r.status in query.statuses)
+    if query.reasons:
+        tests.append(lambda _, r: r.reason in query.reasons)
+    if query.directions:
+        tests.append(lambda _, r: r.direction in query.directions)
+    if text is not None:
+        tests.append(lambda m, r: any(text in word for word in _words(m, r)))
+    return lambda message, row: all(test(message, row) for test in tests)
+
+
+def _names(pattern: bytes, raw: bytes) -> bool:
+    """Whether ``raw`` is the mailbox of a query, or in its domain."""
+    if pattern[:1] == b"@":
+        return address.domain(raw) == pattern[1:]
+    return address.fold(raw) == pattern
+
+
+def _to(pattern: bytes, row: Recipient) -> bool:
+    """Whether a row is for the mailbox or domain, by either of its recipients."""
+    return any(
+        name is not None and _names(pattern, name) for name in (row.recipient, row.final_recipient)
+    )
+
+
+def _words(message: Message, row: Recipient) -> Iterator[str]:
+    """What ``--text`` looks at."""
+    for raw in (
+        message.subject, message.sender, row.recipient, row.final_recipient, row.reply, row.relay,
+        row.folder, message.message_id, message.client_name, message.helo, message.login,
+    ):  # fmt: skip
+        if raw:
+            yield raw.decode("utf-8", "surrogateescape").casefold()
+
+
+def _last_word_us(reader: Reader, message: Message) -> int:
+    """When anything was last heard of a message."""
+    record = reader.record(message.id)
+    return max((event.at_us for event in record.events), default=0) if record else 0

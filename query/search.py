@@ -1,0 +1,179 @@
+"""Filters to rows: the best index, the hits in order, each one verified.
+
+An index hit is a candidate: its hash may be another term's, and the row that
+made the message a hit may be out of scope. So every message is read and every
+row is held against the whole query before it is shown, newest first by (time,
+id, row). Raises what the reader raises.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from heapq import merge
+from typing import NamedTuple, TypeAlias
+
+from journal import keys
+from journal.reader import Reader
+from journal.records import NO_STATUS, Message, Recipient, Status
+from query.match import PENDING, Query, message_test, row_test
+from query.scope import Scope
+
+Term: TypeAlias = tuple[bytes, bytes]
+"""An index kind and a folded value."""
+
+
+class Position(NamedTuple):
+    """Where a row stands in the order of a report."""
+
+    time_ms: int
+    id: bytes
+    row: int
+
+
+class Found(NamedTuple):
+    """A row that answers the query, with its message."""
+
+    message: Message
+    number: int  # of the row, from 1
+    row: Recipient
+
+    @property
+    def position(self) -> Position:
+        """Its place in the order."""
+        return Position(self.message.time_us // 1000, self.message.id, self.number)
+
+
+def search(
+    reader: Reader, query: Query, scope: Scope, *, after: Position | None = None
+) -> Iterator[Found]:
+    """The rows that answer the query and may be seen, newest first, those behind ``after``."""
+    window = query.window
+    until_us = window.until_us
+    if after is not None:
+        until_us = min(until_us, (after.time_ms + 1) * 1000)
+    streams = [
+        _messages(reader, term, window.since_us, until_us) for term in driver(reader, query, scope)
+    ]
+    message_fits, row_fits = message_test(query, reader), row_test(query)
+    for message in _distinct(merge(*streams, key=_order, reverse=True)):
+        if not window.since_us <= message.time_us < window.until_us or not message_fits(message):
+            continue
+        for number, row in reversed(tuple(scope.rows(message))):
+            found = Found(message, number, row)
+            if row_fits(message, row) and (after is None or found.position < after):
+                yield found
+
+
+def counts(reader: Reader, query: Query, scope: Scope) -> Mapping[int, int] | None:
+    """Messages by their worst status, from the index alone; None where it cannot tell.
+
+    The index knows the worst of all rows, which is for those who may see all rows,
+    and one term at a time.
+    """
+    terms = _sole_terms(query)
+    if terms is None or not scope.operator:
+        return None
+    since_us, until_us = query.window.since_us, query.window.until_us
+    if len(terms) == 1:
+        found: Mapping[int, int] = reader.count(*terms[0], since_us, until_us)
+    else:
+        statuses: dict[bytes, int] = {}
+        for term in terms:
+            statuses.update(reader.hits(*term, since_us, until_us))
+        found = Counter(statuses.values())
+    return {status: count for status, count in found.items() if status != NO_STATUS}
+
+
+def driver(reader: Reader, query: Query, scope: Scope) -> tuple[Term | None, ...]:
+    """The terms that together lead to every answer, as few hits as can be; None is a scan."""
+    choices = _indexed(query)
+    if not scope.operator:
+        choices.append(_scope_terms(scope))
+    if not choices:
+        statuses = query.statuses or (PENDING if query.silent_for_us is not None else frozenset())
+        if not statuses or Status.DELIVERED in statuses:
+            return (None,)
+        return tuple((keys.STATUS, Status(status).token.encode()) for status in sorted(statuses))
+    if len(choices) == 1:
+        return choices[0]
+    window = query.window
+    return min(
+        choices,
+        key=lambda terms: sum(
+            sum(reader.count(*term, window.since_us, window.until_us).values()) for term in terms
+        ),
+    )
+
+
+def _indexed(query: Query) -> list[tuple[Term, ...]]:
+    """For each filter that has an index: the terms that lead to all of its answers."""
+    choices: list[tuple[Term, ...]] = []
+    if query.message_id is not None:
+        choices.append(((keys.MESSAGE_ID, query.message_id),))
+    if query.queue_id is not None:
+        choices.append(((keys.QUEUE_ID, query.queue_id),))
+    if query.recipient is not None:
+        choices.append((_recipient_term(query.recipient),))
+    if query.sender is not None:
+        choices.append((_sender_term(query.sender),))
+    if query.address is not None:
+        choices.append((_recipient_term(query.address), _sender_term(query.address)))
+    if query.login is not None:
+        choices.append((_login_term(query.login),))
+    if query.client_ip is not None:
+        choices.append(((keys.CLIENT_IP, query.client_ip),))
+    return choices
+
+
+def _sole_terms(query: Query) -> tuple[Term, ...] | None:
+    """The terms of a query that asks for one indexed thing and nothing else."""
+    if query.text or query.statuses or query.reasons or query.directions:
+        return None
+    if query.silent_for_us is not None:
+        return None
+    choices = _indexed(query)
+    return choices[0] if len(choices) == 1 else None
+
+
+def _scope_terms(scope: Scope) -> tuple[Term, ...]:
+    return (
+        *((keys.RECIPIENT, name) for name in sorted(scope.mailboxes)),
+        *((keys.LOGIN, name) for name in sorted(scope.mailboxes | scope.logins)),
+        *((keys.RECIPIENT_DOMAIN, name) for name in sorted(scope.domains)),
+        *((keys.LOGIN_DOMAIN, name) for name in sorted(scope.domains)),
+    )
+
+
+def _recipient_term(name: bytes) -> Term:
+    return (keys.RECIPIENT_DOMAIN, name[1:]) if name[:1] == b"@" else (keys.RECIPIENT, name)
+
+
+def _sender_term(name: bytes) -> Term:
+    return (keys.SENDER_DOMAIN, name[1:]) if name[:1] == b"@" else (keys.SENDER, name)
+
+
+def _login_term(name: bytes) -> Term:
+    return (keys.LOGIN_DOMAIN, name[1:]) if name[:1] == b"@" else (keys.LOGIN, name)
+
+
+def _messages(reader: Reader, term: Term | None, since_us: int, until_us: int) -> Iterator[Message]:
+    """The messages that a term may lead to, newest first."""
+    hits = reader.scan(since_us, until_us)
+    if term is not None:
+        hits = reader.hits(*term, since_us, until_us)
+    for id, _status in hits:
+        message = reader.message(id)
+        if message is not None and message.id == id:  # else merged into one that has hits itself
+            yield message
+
+
+def _order(message: Message) -> tuple[int, bytes]:
+    return message.time_us // 1000, message.id
+
+
+def _distinct(messages: Iterable[Message]) -> Iterator[Message]:
+    """Each message once, of an ordered stream."""
+    last = None
+    for message in messages:
+        if message.id != last:
+            yield message
+        last = message.id

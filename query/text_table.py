@@ -1,0 +1,154 @@
+"""Tables for people: aligned text in a pipe, rich's on a terminal.
+
+Local time exists here, with its zone named. Every text from mail is escaped.
+Raises nothing.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Final, NamedTuple, TextIO
+from unicodedata import combining, east_asian_width
+
+from posttrail.text import safe
+from query.rows import Row
+
+
+class Face(NamedTuple):
+    """How a status looks: never by colour alone."""
+
+    icon: str
+    word: str
+    style: str
+
+
+FACES: Final[Mapping[str, Face]] = {
+    "delivered": Face("✓", "delivered", "green"),
+    "in_progress": Face("…", "in progress", "cyan"),
+    "filtered": Face("▽", "filtered", "blue"),
+    "deferred": Face("↻", "deferred", "yellow"),
+    "rejected": Face("⊘", "rejected", "magenta"),
+    "error": Face("✗", "error", "bold red"),
+}
+HEADINGS: Final = ("time", "status", "from", "to", "reason", "id", "what was said")
+_STATUS_COLUMN: Final = 1
+_TEXT_COLUMN: Final = 6
+_CHUNK: Final = 1000
+"""Rows are laid out by the thousand, so that ``--limit all`` needs no room for all."""
+
+
+def write_rows(rows: Iterable[Row], out: TextIO, *, heading: str = "") -> int:
+    """The report table; how many rows."""
+    rows, count = iter(rows), 0
+    while chunk := list(islice(rows, _CHUNK)):
+        if not count:
+            out.write(heading)
+        if out.isatty():
+            _write_rich(chunk, out)
+        else:
+            lines = [tuple(_cells(row, out)) for row in chunk]
+            out.writelines(aligned(lines if count else [HEADINGS, *lines]))
+        count += len(chunk)
+    return count
+
+
+def heading(counts: Mapping[str, int], what: str, out: TextIO) -> str:
+    """The counts by status and the time zone, as the line above a table."""
+    parts = [f"{face(status, out)} {count:,}" for status, count in counts.items() if count]
+    total = sum(counts.values())
+    said = f"{total:,} {what}{'s' * (total != 1)}: {', '.join(parts)}; " if parts else ""
+    return f"{said}times in {zone_name()}\n"
+
+
+def face(status: str, out: TextIO) -> str:
+    """Icon and word of a status; the word alone where ``out`` cannot spell the icon."""
+    shown = FACES[status]
+    utf8 = (out.encoding or "").lower().startswith("utf")
+    return f"{shown.icon} {shown.word}" if utf8 else shown.word
+
+
+def local(rfc3339_text: str) -> str:
+    """Local time, to the second, of a row's time."""
+    return datetime.fromisoformat(rfc3339_text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def local_us(at_us: int) -> str:
+    """Local time, to the second, of a time in microseconds."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at_us // 1_000_000))
+
+
+def zone_name(at_us: int | None = None) -> str:
+    """This machine's zone as ``CET (+0100)``."""
+    at = time.localtime(None if at_us is None else at_us // 1_000_000)
+    return time.strftime("%Z (%z)", at)
+
+
+def aligned(lines: Sequence[Sequence[str]], *, indent: str = "") -> Iterator[str]:
+    """Lines of cells as columns, two blanks apart; the last column is as long as it is."""
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = [
+            cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)
+        ]
+        yield f"{indent}{'  '.join(padded).rstrip()}\n"
+
+
+def _cells(row: Row, out: TextIO) -> Iterator[str]:
+    yield local(row.time)
+    yield face(row.status, out)
+    yield sender(row.sender)
+    yield recipients(row)
+    yield safe(row.reason if row.folder is None else f"{row.reason} ({row.folder})")
+    yield row.id
+    yield safe(row.reply or "-")
+
+
+def sender(name: str | None) -> str:
+    """A sender for eyes: the null sender is ``<>``, an unknown one ``-``."""
+    return "-" if name is None else safe(name) or "<>"
+
+
+def recipients(row: Row) -> str:
+    """Whom a row is for, and whom aliases made of it."""
+    if row.recipient is None:
+        return safe(row.final_recipient or "-")
+    if row.final_recipient in (None, row.recipient):
+        return safe(row.recipient)
+    return safe(f"{row.recipient} → {row.final_recipient}")
+
+
+def _write_rich(rows: list[Row], out: TextIO) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, expand=True)
+    for number, name in enumerate(HEADINGS):
+        if number == _TEXT_COLUMN:
+            table.add_column(name, ratio=1, no_wrap=True, overflow="ellipsis")
+        elif number in (2, 3):
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, no_wrap=True)
+    for row in rows:
+        cells = [Text(cell) for cell in _cells(row, out)]
+        cells[_STATUS_COLUMN].stylize(FACES[row.status].style)
+        table.add_row(*cells)
+    Console(file=out, highlight=False).print(table)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def say(words: str) -> None:
+    """A sentence for a person, on stderr."""
+    print(f"posttrail: {safe(words)}", file=sys.stderr)
