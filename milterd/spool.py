@@ -66,7 +66,7 @@ class SpoolWriter:
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._unwritten = b""
-        self._unsynced = False
+        self.unsynced = False  # whether anything waits for sync()
         self._begin_us: int | None = None
         self._open()
 
@@ -82,7 +82,7 @@ class SpoolWriter:
             written = os.write(self._file, self._unwritten)
             self._size += written
             self._unwritten = self._unwritten[written:]
-            self._unsynced = True
+            self.unsynced = True
         if self._begin_us is None:
             self._begin_us = now_us
         if self._size >= self._segment_bytes or now_us - self._begin_us >= SEGMENT_AGE_US:
@@ -90,9 +90,9 @@ class SpoolWriter:
 
     def sync(self) -> None:
         """Make all that was appended outlast a power cut."""
-        if self._unsynced:
+        if self.unsynced:
             os.fdatasync(self._file)
-            self._unsynced = False
+            self.unsynced = False
 
     def close(self) -> None:
         """Sync and close."""

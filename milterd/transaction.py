@@ -1,0 +1,151 @@
+"""From what was said in one SMTP session to the spool's record of each transaction.
+
+Knows RFC 5321's envelope and RFC 5322's header, nothing of libmilter: arguments and macros
+come as they were spoken, bytes where the wire's bytes were kept, else text with
+``surrogateescape``. Gathering does next to nothing, because the MTA waits for it; all
+reading is done once, at the end. Raises nothing.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+from milterd.headers import ENVELOPE, unfold, verdicts
+from milterd.spool import VERSION, Body
+
+FIELDS: Final = 500  # header fields kept of one message; MTAs limit their bytes
+VALUE_BYTES: Final = 4000  # kept of one field
+
+SubjectRule = Callable[[str], str]
+
+
+class Session:
+    """What holds for all transactions of a connection."""
+
+    __slots__ = ("daemon", "helo", "ip", "name", "port", "tls")
+
+    def __init__(self) -> None:
+        self.ip = self.name = self.helo = self.tls = self.daemon = ""
+        self.port = 0
+
+
+class Transaction:
+    """One transaction while it is spoken, from MAIL on."""
+
+    __slots__ = ("arguments", "at_us", "auth", "fields", "login", "queue_id", "recipients", "stage")
+
+    def __init__(self, at_us: int, arguments: tuple[bytes, ...], login: str, auth: str) -> None:
+        self.at_us = at_us
+        self.arguments = arguments
+        self.login = login
+        self.auth = auth
+        self.queue_id = ""
+        self.stage = "mail"
+        self.recipients: list[tuple[tuple[bytes, ...], str, str, str]] = []
+        self.fields: list[tuple[str, bytes]] = []
+
+    def add_recipient(
+        self, arguments: tuple[bytes, ...], mailer: str, host: str, address: str
+    ) -> None:
+        """One RCPT, with the macros ``{rcpt_mailer}``, ``{rcpt_host}`` and ``{rcpt_addr}``."""
+        self.stage = "rcpt"
+        self.recipients.append((arguments, mailer, host, address))
+
+    def add_field(self, name: str, value: bytes) -> None:
+        """One header field, its name in lower case."""
+        if len(self.fields) < FIELDS:
+            self.fields.append((name, value[:VALUE_BYTES]))
+
+
+def record(
+    session: Session, said: Transaction, *, end_us: int, aborted: bool, subject: SubjectRule
+) -> Body | None:
+    """The record of a transaction that has ended; None when there was none.
+
+    For a message that an access map discards, Postfix's cleanup opens a connection of its own
+    (port 0) and breaks off before DATA: that phantom is no transaction.
+    """
+    if aborted and session.port == 0 and said.stage in ("mail", "rcpt"):
+        return None
+    address, *parameters = map(_text, said.arguments or (b"",))
+    body: Body = {"v": VERSION, "t": "txn", "at": said.at_us, "end": end_us, "id": said.queue_id}
+    body |= {"stage": said.stage, "aborted": aborted, "ip": session.ip, "port": session.port}
+    body |= {"name": session.name, "helo": session.helo, "tls": session.tls}
+    body |= {"login": said.login, "auth": said.auth, "daemon": session.daemon}
+    if said.arguments:
+        body["sender"] = bare(address)
+    body |= {"params": parameters, "size": _size(parameters)}
+    body["rcpts"] = [_recipient(*recipient) for recipient in said.recipients]
+    return body | _header(said, subject)
+
+
+def bare(address: str) -> str:
+    """An address without its angle brackets; local mail has none."""
+    return address[1:-1] if address[:1] == "<" and address[-1:] == ">" else address
+
+
+def hashed(key: bytes) -> SubjectRule:
+    """Subjects that can be told apart, yet not read without the key."""
+
+    def rule(subject: str) -> str:
+        raw = subject.encode("utf-8", "surrogateescape")
+        return "#" + hashlib.blake2b(raw, digest_size=8, key=key).hexdigest() if raw else ""
+
+    return rule
+
+
+def stored(subject: str) -> str:
+    """Subjects as they are."""
+    return subject
+
+
+def off(subject: str) -> str:
+    """No subjects."""
+    return ""
+
+
+def _recipient(
+    arguments: tuple[bytes, ...], mailer: str, host: str, address: str
+) -> list[str | int | list[str]]:
+    recipient, *parameters = map(_text, arguments)
+    if mailer == "error":  # SMFIP_RCPT_REJ: host is the enhanced status, address the reply text
+        return [bare(recipient), mailer, "", 1, host, address, parameters]
+    return [bare(recipient), mailer, host, 0, "", "", parameters]
+
+
+def _header(said: Transaction, subject: SubjectRule) -> Body:
+    """The four fields we keep (the first of a name counts) and the verdicts of the others."""
+    first = dict.fromkeys(ENVELOPE, "")
+    others = []
+    for name, value in said.fields:
+        text = unfold(_text(value))
+        if name not in ENVELOPE:
+            others.append((name, text))
+        elif not first[name]:
+            first[name] = text
+    return {
+        "message_id": _message_id(first["message-id"]),
+        "subject": subject(first["subject"]),
+        "from": first["from"],
+        "date": first["date"],
+        "verdicts": verdicts(others) if others else [],
+    }
+
+
+def _message_id(value: str) -> str:
+    """What stands between the first ``<`` and the next ``>``, else all of it."""
+    inner, closed, _ = value.partition("<")[2].partition(">")
+    return inner if closed else value
+
+
+def _size(parameters: list[str]) -> int | None:
+    """The size the client declared (RFC 1870)."""
+    for parameter in parameters:
+        digits = parameter[5:]
+        if parameter[:5].upper() == "SIZE=" and digits.isascii() and digits.isdigit():
+            return int(digits[:18])
+    return None
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
