@@ -89,9 +89,13 @@ class Config:
     @property
     def control_socket(self) -> Path:
         """``run.control``, else ``control.sock`` beside the journal."""
+        return self.control_socket_of(self.journal.directory)
+
+    def control_socket_of(self, journal: Path) -> Path:
+        """The same for a journal that was named on the command line."""
         if self.run.control:
             return Path(self.run.control)
-        return self.journal.directory.parent / "control.sock"
+        return journal.parent / "control.sock"
 
 
 def load(path: Path | None = None) -> Config:

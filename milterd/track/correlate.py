@@ -52,6 +52,8 @@ class Correlator:
         self._mentions: dict[tuple[bytes, bytes], Open] = {}
         self._open: OrderedDict[int, Open] = OrderedDict()  # least recently touched first
         self._merged: list[tuple[Open, Open]] = []  # (from, into)
+        self.messages = 0  # new ones put to the store, less those that became part of others
+        self.rows = 0
         self.sessions = Sessions()
         self.refusals = Refusals(store)
 
@@ -337,9 +339,7 @@ class Correlator:
         if most is not None:
             chosen = chosen[:most]
             wanted = {id(message) for message in chosen}
-            chosen.extend(
-                into for _, into in self._merged if id(into) not in wanted and into.dirty
-            )
+            chosen.extend(into for _, into in self._merged if id(into) not in wanted and into.dirty)
         for message in chosen:
             if message.dirty:
                 self._put(message)
@@ -347,6 +347,8 @@ class Correlator:
         for gone, into in self._merged:
             assert isinstance(gone.stored, Record) and isinstance(into.stored, Record)
             self._store.tombstone(gone.stored, into.stored.id)
+            self.messages -= 1
+            self.rows -= len(gone.stored.message.rows)
         self._merged.clear()
         return count
 
@@ -370,6 +372,8 @@ class Correlator:
         )
         if record != old:
             self._store.put(record, old)
+            self.messages += old is None
+            self.rows += len(record.message.rows) - (len(old.message.rows) if old else 0)
         message.stored = record
         message.events = list(record.events)
         message.dropped = record.dropped

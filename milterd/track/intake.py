@@ -6,6 +6,7 @@ it is counted and the first one kept.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,7 +37,10 @@ class Tally:
 
 
 class Intake:
-    """Takes log lines, resolves their stamps and hosts, and gives events to the correlator."""
+    """Takes log lines, resolves their stamps and hosts, and gives events to the correlator.
+
+    Every message gets ``host``, or else the name its line prints, mapped by ``names``.
+    """
 
     def __init__(
         self,
@@ -45,13 +49,13 @@ class Intake:
         writer: Writer,
         *,
         host: bytes = b"",
-        aliases: frozenset[bytes] = frozenset(),
+        names: Mapping[bytes, bytes] | None = None,
     ) -> None:
         self._parser = parser
         self._correlator = correlator
         self._writer = writer
         self._host = host
-        self._aliases = aliases
+        self._names = names or {}
         self.tally = Tally()
 
     def take(self, raw: bytes) -> None:
@@ -74,9 +78,14 @@ class Intake:
             if event.kind == Kind.GAP:
                 self._gap(event)
             else:
-                self._correlator.take(event, self._host or line.host)
+                host = self._host or self._names.get(line.host, line.host)
+                self._correlator.take(event, host)
         else:
             self._unknown(raw)
+
+    def clock(self, now_us: int) -> None:
+        """A followed log: year-less stamps are near now."""
+        self._parser.reference_us = now_us
 
     def _unknown(self, raw: bytes) -> None:
         self.tally.unknown += 1

@@ -42,13 +42,24 @@ class Open:
 class Life:
     """One queue file of an open message."""
 
-    __slots__ = ("closed_us", "first_us", "instance", "message", "message_id", "older", "queue_id", "start")
+    __slots__ = (
+        "closed_us",
+        "first_us",
+        "instance",
+        "message",
+        "message_id",
+        "older",
+        "queue_id",
+        "start",
+        "transaction",
+    )
 
     def __init__(self, queue_id: bytes, message: Open, first_us: int) -> None:
         self.queue_id = queue_id
         self.message = message
         self.first_us = first_us
         self.start: Event | None = None
+        self.transaction: Event | None = None
         self.closed_us = 0
         self.instance = b""
         self.message_id = b""
@@ -61,6 +72,8 @@ class Life:
             self.first_us = event.at_us
         if kind in STARTS:
             self.start = event
+        elif kind == Kind.TRANSACTION:
+            self.transaction = event
         elif kind in _ENDS:
             self.closed_us = max(self.closed_us, event.at_us)
         elif kind == Kind.MESSAGE_ID:
@@ -84,22 +97,38 @@ def belongs(event: Event, life: Life) -> bool:
             return False  # two instances on one host
     if is_long(life.queue_id):
         return True
-    start = life.start
     if kind in STARTS:
-        if start is not None:
-            return start == event
-        if life.closed_us and event.at_us > life.closed_us:
+        return _starts(event, life)
+    if kind == Kind.TRANSACTION:
+        return _is_spoken(event, life)
+    for begin in (life.start, life.transaction):
+        if begin is not None and event.at_us < begin.at_us - LAG_US:
             return False
-        return event.at_us <= life.first_us + LAG_US or _only_milter(life)
-    if start is not None and event.at_us < start.at_us - AFTER_END_US:
-        return kind == Kind.TRANSACTION and int(event.fields[15] or 0) >= start.at_us - LAG_US
     return not life.closed_us or event.at_us <= life.closed_us + AFTER_END_US
 
 
-def _only_milter(life: Life) -> bool:
-    """Whether only the milter has spoken of it yet, who may come a slow client earlier."""
-    return all(
-        event.kind <= Kind.RCPT or event.kind == Kind.VERDICT
-        for event in life.message.events
-        if event.queue_id == life.queue_id
-    )
+def _starts(event: Event, life: Life) -> bool:
+    """Whether a line that opens a queue file opened this life's."""
+    if life.start is not None:
+        return life.start == event
+    if life.closed_us and event.at_us > life.closed_us:
+        return False
+    if life.transaction is not None:
+        return _within(life.transaction, event.at_us)
+    return event.at_us <= life.first_us + LAG_US
+
+
+def _is_spoken(event: Event, life: Life) -> bool:
+    """Whether a transaction that the milter saw is the one that made this life."""
+    if life.transaction is not None:
+        return life.transaction == event
+    if life.start is not None:
+        return _within(event, life.start.at_us)
+    return event.at_us <= life.first_us + LAG_US
+
+
+def _within(transaction: Event, at_us: int) -> bool:
+    """Whether an instant lies in a transaction."""
+    end = transaction.fields[15]
+    last_us = int(end) if end.isdigit() else transaction.at_us
+    return transaction.at_us - LAG_US <= at_us <= last_us + LAG_US

@@ -69,7 +69,7 @@ _QUEUE_CHATTER: Final = (
     b"host ",
     b"lost connection",
     b"conversation with ",
-    b"enabling PIX workarounds",
+    b"enabling PIX ",
     b"Cannot start TLS",
     b"TLS is required",
     b"SASL authentication failed",

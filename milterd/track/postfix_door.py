@@ -8,10 +8,11 @@ cleanup_milter.c, psc_smtpd.c)::
     cleanup:        ACTION: header CONTENT from NAME[IP]; from=<A> to=<B> proto=P helo=<H>: TEXT
     proxy filter:   proxy-reject: END-OF-MESSAGE: REPLY; from=<A> to=<B> proto=P helo=<H>
 
-Content, HELO and the addresses inside a reply are the client's words, and may imitate
-the fields. The fields begin at the one ``; KEY=`` of the line; where there are two, it
-cannot be told which is Postfix's, and neither sender nor recipient is taken from it.
-Raises nothing.
+Content and the addresses that a reply repeats (without their quotes) are the client's
+words and may imitate the fields, behind them an address in quotes may. Postfix takes
+``<>;"`` and blanks out of a HELO. So the fields are where they can first be read, by
+their quotes, to the very end of the line; where that is nowhere, sender and recipient
+are left open. Raises nothing.
 """
 
 from typing import Final, NamedTuple
@@ -43,17 +44,19 @@ SILENT: Final = frozenset(
 _KEYS: Final = (b"; from=<", b"; to=<", b"; proto=", b"; helo=<", b"; sasl_username=")
 
 
+_NOBODY: Final = (b"", b"", b"")
+_MAX_PLACES: Final = 16  # a line that has more of them was made to be misread
+
+
 class _Fields(NamedTuple):
     """What the client said, as the end of the line has it."""
 
-    sender: bytes
-    recipient: bytes
-    proto: bytes
-    helo: bytes
-    text: bytes
-
-
-_NOTHING: Final = _Fields(ABSENT, b"", b"", b"", b"")
+    at: int  # where the fields begin, the end of the line where there are none
+    sender: bytes = ABSENT
+    recipient: bytes = b""
+    proto: bytes = b""
+    helo: bytes = b""
+    text: bytes = b""  # behind the fields
 
 
 def door(line: Line, queue_id: bytes, action: bytes, begin: int) -> Parsed:
@@ -67,7 +70,7 @@ def door(line: Line, queue_id: bytes, action: bytes, begin: int) -> Parsed:
         end = text.find(b":", begin)
         if end < 0:
             return UNKNOWN
-        return _reply(line, queue_id, action, text[begin:end], (b"", b"", b""), end + 1)
+        return _reply(line, queue_id, action, text[begin:end], _NOBODY, end + 1)
     if text[begin : begin + 1].islower():
         return _content(line, queue_id, action, begin)
     end = text.find(b" from ", begin)
@@ -87,26 +90,20 @@ def _reply(
 ) -> Parsed:
     """The rest of a line whose stage and client are known: reply, then fields."""
     text = line.text
-    fields_at, unique = _fields_at(text, begin - 1)
-    reply = text[begin : max(begin, fields_at)].strip(b" ").removesuffix(b";")
-    fields = _fields(text, fields_at + 2, content=False) if unique else _NOTHING
+    fields = _find_fields(text, begin - 1, content=False)
+    reply = text[begin : max(begin, fields.at)].strip(b" ").removesuffix(b";")
     return _event(line, queue_id, action, stage, reply, who, fields)
 
 
 def _content(line: Line, queue_id: bytes, action: bytes, begin: int) -> Parsed:
     """header_checks and the like: the client's text stands before the fields."""
-    text = line.text
-    fields_at, unique = _fields_at(text, begin)
-    stage, _, content = text[begin:fields_at].partition(b" ")
-    if not unique:
-        return _event(line, queue_id, action, stage, content, (b"", b"", b""), _NOTHING)
-    who = (b"", b"", b"")
-    content, mark, origin = content.rpartition(b" from ")
-    if mark and (found := client(origin, 0)):
-        who = found[:3]
-    elif not mark:
-        content = origin
-    fields = _fields(text, fields_at + 2, content=True)
+    fields = _find_fields(line.text, begin, content=True)
+    stage, _, content = line.text[begin : fields.at].partition(b" ")
+    head, mark, origin = content.rpartition(b" from ")
+    who = _NOBODY
+    if mark:
+        content = head
+        who = found[:3] if (found := client(origin, 0)) else _NOBODY
     return _event(line, queue_id, action, stage, fields.text or content, who, fields)
 
 
@@ -141,35 +138,46 @@ def _new_recipient(reply: bytes) -> bytes:
     return address if b"@" in address and b" " not in address else b""
 
 
-def _fields_at(text: bytes, begin: int) -> tuple[int, bool]:
-    """Where the first ``; KEY=`` is (the end where none is), and whether it is the only one."""
-    first, count = len(text), 0
+def _find_fields(text: bytes, begin: int, *, content: bool) -> _Fields:
+    """The fields: the first ``; KEY=`` from which the line can be read to its end.
+
+    Behind them only content checks have text, in which no further fields can be.
+    """
+    places: list[int] = []
     for key in _KEYS:
         at = text.find(key, begin)
-        if at >= 0:
-            count += text.count(key, at)
-            first = min(first, at)
-    return first, count == 1
+        while at >= 0 and len(places) < _MAX_PLACES:
+            places.append(at)
+            at = text.find(key, at + 1)
+    places.sort()
+    for at in places:
+        fields, end = _read_fields(text, at)
+        if end == len(text) or (content and text[end : end + 1] == b":" and end > places[-1]):
+            return fields._replace(text=text[end + 1 :].strip(b" "))
+    if len(places) == 1:
+        return _read_fields(text, places[0])[0]  # cut, or a HELO of before it was cleaned
+    return _Fields(places[0] if places else len(text))
 
 
-def _fields(text: bytes, at: int, *, content: bool) -> _Fields:
-    """The fields from ``at`` on, in Postfix's order, with blanks or commas between."""
-    if text.count(b"> to=<", at) > 1:
-        return _NOTHING  # a quoted address, or a HELO, says it as well
-    sender, at = _bracketed(text, at, b"from=<", ABSENT)
+def _read_fields(text: bytes, begin: int) -> tuple[_Fields, int]:
+    """The fields in Postfix's order, blanks or commas between, and where they end."""
+    sender, at = _bracketed(text, begin + 2, b"from=<", ABSENT)
     recipient, at = _bracketed(text, at, b"to=<", b"")
-    proto = b""
+    proto, helo = b"", b""
     if text.startswith(b"proto=", at):
-        end = _word_end(text, at + 6)
-        proto, at = text[at + 6 : end].rstrip(b":"), end
-        at = _skip(text, at)
-    helo = b""
+        end = at + 6
+        while text[end : end + 1].isalnum():
+            end += 1
+        proto, at = text[at + 6 : end], _skip(text, end)
     if text.startswith(b"helo=<", at):
-        end = text.find(b">: ", at) if content else _helo_end(text, at)
-        end = text.rfind(b">", at) if end < 0 else end
-        helo, at = (text[at + 6 : end], end + 1) if end >= 0 else (text[at + 6 :], len(text))
-    # "helo=<h>: text"; from a local sender "to=<b>: text", whose colon _skip() took.
-    return _Fields(sender, recipient, proto, helo, text[at:].lstrip(b": ") if content else b"")
+        end = text.find(b">", at)
+        value = text[at + 6 : end] if end >= 0 else text[at + 6 :]
+        if end < 0 or value.translate(None, b'<;" ') != value:
+            return _Fields(begin, sender, recipient, proto, value), -1
+        helo, at = value, _skip(text, end + 1)
+    if text.startswith(b"sasl_username=", at) and text.endswith(b">"):
+        at = len(text)
+    return _Fields(begin, sender, recipient, proto, helo), at
 
 
 def _bracketed(text: bytes, at: int, key: bytes, absent: bytes) -> tuple[bytes, int]:
@@ -178,24 +186,11 @@ def _bracketed(text: bytes, at: int, key: bytes, absent: bytes) -> tuple[bytes, 
         return absent, at
     begin = at + len(key)
     end = address_end(text, begin - 1)
-    return (text[begin:end], _skip(text, end + 1)) if end >= 0 else (absent, len(text))
+    return (text[begin:end], _skip(text, end + 1)) if end >= 0 else (absent, -1)
 
 
 def _skip(text: bytes, at: int) -> int:
-    """Over the separator of two fields: a blank, a comma and a blank, or a colon."""
-    while text[at : at + 1] in (b" ", b",", b":"):
+    """Over what separates two fields: a blank, with a comma before it in postscreen."""
+    if text[at : at + 1] == b",":
         at += 1
-    return at
-
-
-def _word_end(text: bytes, at: int) -> int:
-    """Where a word without blank or comma ends."""
-    blank = text.find(b" ", at)
-    comma = text.find(b",", at)
-    ends = [end for end in (blank, comma) if end >= 0]
-    return min(ends, default=len(text))
-
-
-def _helo_end(text: bytes, at: int) -> int:
-    """The ``>`` of a HELO that may hold any; Postfix 3.? puts the login behind it."""
-    return text.rfind(b"> sasl_username=<", at)
+    return at + 1 if text[at : at + 1] == b" " else at

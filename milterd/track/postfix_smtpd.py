@@ -45,6 +45,8 @@ _SMTPD_CHATTER: Final = (
     b"Untrusted: ",
     b"NOQUEUE: client=",  # before a proxy filter: no queue file will have this name
     b"NOQUEUE: abort: ",
+    b"NOQUEUE: lost connection after ",
+    b"NOQUEUE: timeout after ",
     b"using backwards-compatible",
     b"Illegal address syntax",
     b"support for restriction",

@@ -152,9 +152,7 @@ def _transaction(message: Open) -> Event | None:
 
 def _takes(message: Open, line: Event) -> bool:
     """Whether a message has the transaction that a refusal line is of."""
-    return _transaction(message) is not None and _fits(
-        line, sorted(message.events), message.events
-    )
+    return _transaction(message) is not None and _fits(line, sorted(message.events), message.events)
 
 
 def _fits(line: Event, transaction: Iterable[Event], held: Iterable[Event]) -> bool:

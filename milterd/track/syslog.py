@@ -227,6 +227,9 @@ class LineParser:
         """The time of a line and where its host begins; fills the cache of the minute."""
         if line[:1].isdigit():
             return self._rfc3339(line)
+        if line[5:6] == b" " and line[4:5].isdigit() and line[6:7].isdigit():
+            found = self._rfc3164(line[:4] + b" " + line[4:])  # "Jan 6 08:39:06", not padded
+            return (found[0], found[1] - 1) if found else None
         return self._rfc3164(line)
 
     def _rfc3164(self, line: bytes) -> tuple[int, int] | None:

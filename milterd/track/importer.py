@@ -1,0 +1,181 @@
+"""``posttrail import FILE...``: the verb, its options, its progress bar and its summary.
+
+Where posttrail-trackd holds the journal the open files are handed to it. Exit
+codes: 0; 65 not a mail log, or damaged; 66 no such file; 75 another import runs;
+77 no permission. Everything readable is imported all the same.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from journal.locality import Locality
+from journal.writer import Writer, WriterBusyError
+from milterd.track.bulk import Import, Options, Progress, Summary
+from milterd.track.compressed import LogFile
+from milterd.track.control import hand_over, plain
+from milterd.track.correlate import Correlator
+from posttrail.cli import Globals
+from posttrail.errors import DataError, UsageError
+from posttrail.text import rfc3339
+
+SECOND = 1_000_000
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--host", default="", metavar="NAME", help="Every line is of this host.")
+@click.option("--timezone", default="", metavar="ZONE", help="Of stamps without one.")
+@click.option("--year", type=int, help="Of the first line, for stamps without one.")
+@click.option("--local-domain", "domains", multiple=True, metavar="D", help="A domain of ours.")
+@click.option("--mta", type=click.Choice(["auto", "postfix"]), default="auto", help="Log format.")
+@click.option("--keep", is_flag=True, help="Take days past a live journal's retention, too.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.pass_obj
+def import_(
+    options: Globals,
+    /,
+    *,
+    files: tuple[str, ...],
+    host: str,
+    timezone: str,
+    year: int | None,
+    domains: tuple[str, ...],
+    mta: str,
+    keep: bool,
+    form: str,
+) -> int:
+    """Read mail logs (plain, .gz, .bz2, .xz, .zst, or - for standard input) into the journal."""
+    wanted = Options(
+        host=host,
+        timezone=timezone or options.config.log.timezone,
+        year=year,
+        names=_names(options),
+    )
+    with ExitStack() as stack:
+        logs = [stack.enter_context(LogFile.open(name)) for name in files]
+        try:
+            writer = stack.enter_context(
+                Writer.open(options.journal, group=options.config.journal.group)
+            )
+        except WriterBusyError:
+            if domains:
+                raise UsageError(
+                    "--local-domain: posttrail-trackd holds the journal, its local_domains count"
+                ) from None
+            steps = _handed(options, logs, wanted, keep=keep)
+        else:
+            steps = _here(options, logs, writer, wanted, domains)
+        began = time.monotonic()
+        summary = _watch(steps)
+    _tell(summary, form, time.monotonic() - began)
+    if summary.damaged:
+        raise DataError("; ".join(summary.damaged))
+    return 0
+
+
+def _names(options: Globals) -> dict[bytes, bytes]:
+    """What the log may call the configured host."""
+    mta = options.config.mta
+    return {alias.encode(): mta.hostname.encode() for alias in mta.host_aliases}
+
+
+def _here(
+    options: Globals,
+    logs: list[LogFile],
+    writer: Writer,
+    wanted: Options,
+    domains: tuple[str, ...],
+) -> Iterator[Progress | Summary]:
+    """The import in this process, which holds the writer's lock."""
+    mta = options.config.mta
+    locality = Locality(
+        local_domains=domains or mta.local_domains, inside_networks=mta.inside_networks
+    )
+    correlator = Correlator(writer, locality=locality, lifetime_days=mta.queue_lifetime_days)
+    job = Import(logs, correlator, writer, wanted)
+    yield from job.steps()
+    yield job.summary
+
+
+def _handed(
+    options: Globals, logs: list[LogFile], wanted: Options, *, keep: bool
+) -> Iterator[Progress | Summary]:
+    """The import done by posttrail-trackd."""
+    return hand_over(
+        options.config.control_socket_of(options.journal),
+        [(log.name, log.fileno()) for log in logs],
+        {
+            "host": wanted.host,
+            "timezone": wanted.timezone,
+            "year": wanted.year,
+            "names": {key.decode(): value.decode() for key, value in wanted.names.items()},
+            "keep": keep,
+        },
+    )
+
+
+def _watch(steps: Iterator[Progress | Summary]) -> Summary:
+    """Drive an import to its end; with a bar where somebody is looking."""
+    if not sys.stderr.isatty():
+        for step in steps:
+            if isinstance(step, Summary):
+                return step
+        raise AssertionError("an import ends with its summary")
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+    from rich.console import Console
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("import", total=None, rate="")
+        for step in steps:
+            if isinstance(step, Summary):
+                return step
+            rate = step.lines / max(time.monotonic() - began, 0.001)
+            bar.update(
+                task,
+                description=Path(step.file).name,
+                completed=step.bytes_done,
+                total=step.bytes_all or None,
+                rate=f"{rate:,.0f} lines/s",
+            )
+    raise AssertionError("an import ends with its summary")
+
+
+def _tell(summary: Summary, form: str, seconds: float) -> None:
+    """The summary on stdout."""
+    if form == "json":
+        print(json.dumps(plain(summary), ensure_ascii=True))
+        return
+    period = "no stamps"
+    if summary.first_us:
+        period = f"{rfc3339(summary.first_us)} to {rfc3339(summary.last_us)}"
+    years = ", ".join(map(str, summary.years)) or "in the stamps"
+    rate = summary.lines / max(seconds, 0.001)
+    rows = [
+        ("period", period),
+        ("time zone", f"{summary.timezone} (year {years})"),
+        ("lines", f"{summary.lines:,} ({rate:,.0f} a second)"),
+        ("understood", f"{summary.understood:,}"),
+        ("ignored", f"{summary.ignored:,}"),
+        ("unknown", f"{summary.unknown:,}"),
+        ("messages", f"{summary.messages:,} new"),
+        ("rows", f"{summary.rows:,} new"),
+    ]
+    for name, value in rows:
+        print(f"{name:<11} {value}")
+    if summary.first_unknown:
+        print(f"first unknown line: {summary.first_unknown[:200]}")
