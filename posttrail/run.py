@@ -121,11 +121,20 @@ def program(name: str) -> str:
     return found
 
 
+def make_run_directory(directory: Path) -> None:
+    """What systemd's RuntimeDirectory= does for the units."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(f"cannot make {directory}: {error.strerror}") from None
+
+
 @click.command()
 @click.pass_obj
 def run(given: Globals) -> int:
     """Run the milter and the tracker in the foreground until Ctrl-C or SIGTERM."""
     logs.setup("info")
+    make_run_directory(given.config.run.directory)
     options = ["--config", str(given.config_file)] if given.config_file else []
     children = [Child(name, [program(name), *options]) for name in PROGRAMS]
     return supervise(children, Stop())
