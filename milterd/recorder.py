@@ -87,14 +87,14 @@ class Recorder:
 
     def _run(self) -> None:
         self._write([_own("start")])
+        self._turn()
         while not self._stopping.is_set():
-            self._turn()
             self._wait()
+            self._turn()
         while self._queue and not self._counters.failing:
             self._turn()
-        self._write([*self._take_lost(), _own("stop")])
         self._sync_due = 0.0
-        self._write([])
+        self._write([*self._take_lost(), _own("stop")])
         if self._counters.failing:
             records = len(self._queue)
             log.error(

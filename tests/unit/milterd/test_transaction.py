@@ -1,0 +1,108 @@
+"""From what was spoken to the spool's record; the protocol test tells the same of the process."""
+
+import pytest
+
+from milterd.spool import Body, encode_body, to_events
+from milterd.transaction import (
+    FIELDS,
+    VALUE_BYTES,
+    Session,
+    Transaction,
+    bare,
+    hashed,
+    off,
+    record,
+    stored,
+)
+
+
+def said(*arguments: bytes, stage: str = "eom") -> Transaction:
+    transaction = Transaction(5, arguments, "", "")
+    transaction.stage = stage
+    return transaction
+
+
+def made(transaction: Transaction, *, aborted: bool = False, port: int = 25) -> Body | None:
+    session = Session()
+    session.port = port
+    return record(session, transaction, end_us=9, aborted=aborted, subject=stored)
+
+
+def whole(transaction: Transaction) -> Body:
+    body = made(transaction)
+    assert body is not None
+    return body
+
+
+@pytest.mark.parametrize(
+    ("spoken", "address"),
+    [("<>", ""), ("", ""), ("<a@b>", "a@b"), ("a@b", "a@b"), ("<a@b", "<a@b"), ("<", "<"),
+     ('<"x>"@b>', '"x>"@b'), ("<<a@b>>", "<a@b>")],
+)  # fmt: skip
+def test_one_pair_of_brackets_is_taken_off(spoken: str, address: str) -> None:
+    assert bare(spoken) == address
+
+
+@pytest.mark.parametrize(
+    ("parameter", "size"),
+    [(b"SIZE=10", 10), (b"size=0", 0), (b"SIZE=", None), (b"SIZE=-1", None), (b"XSIZE=1", None),
+     ("SIZE=\u0661".encode(), None), (b"SIZE=" + b"9" * 5000, 10**18 - 1)],
+)  # fmt: skip
+def test_the_declared_size(parameter: bytes, size: int | None) -> None:
+    assert whole(said(b"<a@b>", b"BODY=7BIT", parameter))["size"] == size
+
+
+@pytest.mark.parametrize("stage", ["mail", "rcpt"])
+def test_a_phantom_is_dropped_and_only_a_phantom(stage: str) -> None:
+    assert made(said(b"a@b", stage=stage), aborted=True, port=0) is None
+    assert made(said(b"a@b", stage=stage), aborted=True, port=25) is not None
+    assert made(said(b"a@b", stage="data"), aborted=True, port=0) is not None
+    assert made(said(b"a@b", stage="eom"), aborted=False, port=0) is not None
+
+
+def test_a_sender_that_was_not_named_is_absent() -> None:
+    assert "sender" not in whole(said())
+    assert whole(said(b"<>"))["sender"] == ""
+
+
+def test_every_record_can_be_spooled_and_told() -> None:
+    transaction = said(b"<\xff@b>", b"\xfe")
+    transaction.add_recipient((b"<\xfd>", b"\xfc"), "error", "5.1.1", "no")
+    transaction.add_field("subject", b"\xfb")
+    transaction.add_field("x-spam-flag", b"YES\xfa")
+    body = whole(transaction)
+    encode_body(body)
+    assert len(to_events(body)) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "message_id"),
+    [(b"<1@b>", "1@b"), (b" <1@b> (x)", "1@b"), (b"1@b", "1@b"), (b"<1@b", "<1@b"), (b"", "")],
+)
+def test_the_message_id_has_no_brackets(value: bytes, message_id: str) -> None:
+    transaction = said(b"<a@b>")
+    transaction.add_field("message-id", value)
+    assert whole(transaction)["message_id"] == message_id
+
+
+def test_the_first_field_of_a_name_counts() -> None:
+    transaction = said(b"<a@b>")
+    for value in (b"", b"one", b"two"):
+        transaction.add_field("subject", value)
+    assert whole(transaction)["subject"] == "one"
+
+
+def test_a_sender_cannot_fill_our_memory() -> None:
+    transaction = said(b"<a@b>")
+    for _ in range(FIELDS + 100):
+        transaction.add_field("subject", b"x" * 100_000)
+    assert len(transaction.fields) == FIELDS
+    assert len(whole(transaction)["subject"]) == VALUE_BYTES
+
+
+def test_a_hashed_subject_tells_equals_and_needs_the_key() -> None:
+    rule = hashed(b"key")
+    assert rule("a") == rule("a") != rule("b")
+    assert rule("a") != hashed(b"other")("a")
+    assert rule("\udcff").startswith("#")
+    assert rule("") == off("a") == ""
