@@ -7,7 +7,6 @@ every message. Raises ``DamagedRecordError`` on bytes that are not what was
 written, and on a record version this release does not know.
 """
 
-import math
 import struct
 from itertools import accumulate, chain, pairwise
 from typing import Any, Final, NamedTuple
@@ -24,25 +23,25 @@ _TOMBSTONE_BYTE: Final = bytes((TOMBSTONE,))
 
 _WIDE: Final = 4  # numbers that do not fit the usual widths
 _ESCAPED: Final = 8  # a string holds the separator
+_SCORED: Final = 16  # a spam score follows the head
+_NO_PORT: Final = 32
 _REFS: Final = 3  # mask: refs are 1 << n bytes each
 
 # CRC-32 of all behind it, version, flags, seq
 _START: Final = struct.Struct(">IBBQ")
-# time_us, size, spam_score, port, sources, flags;
+# time_us, size, port, sources, flags;
 # how many queue ids, next queue ids, rows, events, dropped keys
-_HEAD: Final = struct.Struct(">qqdiBHBBHHH")
-_HEAD_WIDE: Final = struct.Struct(">qqdiBHIIIII")
+_HEAD: Final = struct.Struct(">qIHBHBBHHH")
+_HEAD_WIDE: Final = struct.Struct(">qqHBHIIIII")
+_SCORE: Final = struct.Struct(">d")
 # status, reason, reply_code, direction and cap, attempts, delay_ms, done_at_us
-_ROW: Final = struct.Struct(">BBHBHIq")
+_ROW: Final = struct.Struct(">BBHBHII")
 _ROW_WIDE: Final = struct.Struct(">BBHBQqq")
 _BODY: Final = _START.size
 
-_NO_SIZE: Final = -1
-_NO_PORT: Final = -1
+_NONE: Final = 0xFFFFFFFF  # no size, delay or time
+_NONE_WIDE: Final = -(1 << 63)
 _NO_CODE: Final = 0xFFFF
-_NO_TIME: Final = -(1 << 63)
-_NO_DELAY: Final = 0xFFFFFFFF
-_NO_DELAY_WIDE: Final = -1
 _CAPPED: Final = 0x80
 _HEAD_STRINGS: Final = 10
 _ROW_STRINGS: Final = 6
@@ -132,28 +131,26 @@ def _encode(record: Record, seq: int, *, wide: bool) -> bytes:
         host, instance, sender, message_id, subject, client_ip, client_name, helo, login, tls,
         *queue_ids, *next_queue_ids,
     ]  # fmt: skip
-    row_struct = _ROW_WIDE if wide else _ROW
-    no_delay = _NO_DELAY_WIDE if wide else _NO_DELAY
     row_parts = []
     for recipient, final, status, reason, folder, reply, code, enhanced, relay, \
             attempts, capped, done, delay, direction in rows:  # fmt: skip
         texts += (recipient, final, folder, reply, enhanced, relay)
-        if delay is None:
-            delay = no_delay
-        elif delay == no_delay:
-            raise OverflowError
+        bits = (direction or 0) | (_CAPPED if capped else 0)
+        code = _NO_CODE if code is None else code
         row_parts.append(
-            row_struct.pack(
+            _ROW_WIDE.pack(status, _REASON[reason], code, bits, attempts, _wide(delay), _wide(done))
+            if wide
+            else _ROW.pack(
                 status,
                 _REASON[reason],
-                _NO_CODE if code is None else code,
-                (direction or 0) | (_CAPPED if capped else 0),
-                attempts if attempts <= _MAX_I64 else _MAX_I64,
-                delay,
-                _NO_TIME if done is None else done,
+                code,
+                bits,
+                attempts,
+                _NONE if delay is None else _narrow(delay),
+                _NONE if done is None else _narrow(done - time_us),
             )
         )
-    columns, event_texts = _event_columns(events, wide=wide)
+    columns, event_texts = _event_columns(events, time_us, wide=wide)
     texts += event_texts
     # The table: None, then each distinct string in the order of its first use.
     table = dict.fromkeys(chain((None,), texts))
@@ -163,9 +160,8 @@ def _encode(record: Record, seq: int, *, wide: bool) -> bytes:
     joined, escaped = strings.join(list(table)[1:])
     head = (_HEAD_WIDE if wide else _HEAD).pack(
         time_us,
-        _NO_SIZE if size is None else min(size, _MAX_I64),
-        math.nan if score is None else score,
-        _NO_PORT if port is None else port,
+        _wide(size) if wide else _NONE if size is None else _narrow(size),
+        port or 0,
         sources,
         flags,
         len(queue_ids),
@@ -174,15 +170,38 @@ def _encode(record: Record, seq: int, *, wide: bool) -> bytes:
         len(events),
         len(dropped),
     )
-    bits = width | (_WIDE if wide else 0) | (_ESCAPED if escaped else 0)
+    bits = (
+        width
+        | (_WIDE if wide else 0)
+        | (_ESCAPED if escaped else 0)
+        | (_NO_PORT if port is None else 0)
+    )
+    if score is not None:
+        bits |= _SCORED
+        head += _SCORE.pack(score)
     return _seal(RECORD, bits, seq, head, *row_parts, columns, *dropped, refs, joined)
 
 
-def _event_columns(events: tuple[Event, ...], *, wide: bool) -> tuple[bytes, list[Text]]:
+def _narrow(number: int) -> int:
+    if number == _NONE:
+        raise OverflowError
+    return number
+
+
+def _wide(number: int | None) -> int:
+    if number is None:
+        return _NONE_WIDE
+    return max(min(number, _MAX_I64), -_MAX_I64)
+
+
+def _event_columns(
+    events: tuple[Event, ...], time_us: int, *, wide: bool
+) -> tuple[bytes, list[Text]]:
     if not events:
         return b"", []
     times, kinds, sources, pids, queue_ids, fields = zip(*events, strict=True)
-    packed = _event_struct(len(events), wide=wide).pack(*times, *pids)
+    numbers = times if wide else [at_us - time_us for at_us in times]
+    packed = _event_struct(len(events), wide=wide).pack(*numbers, *pids)
     columns = b"".join((packed, bytes(kinds), bytes(sources), bytes(map(len, fields))))
     return columns, [*queue_ids, *chain.from_iterable(fields)]
 
@@ -190,7 +209,7 @@ def _event_columns(events: tuple[Event, ...], *, wide: bool) -> tuple[bytes, lis
 def _event_struct(count: int, *, wide: bool) -> struct.Struct:
     found = _event_structs.get((count, wide))
     if found is None:
-        found = struct.Struct(f">{count}q{count}{'q' if wide else 'I'}")
+        found = struct.Struct(f">{count * 2}{'q' if wide else 'I'}")
         if count <= _KEPT_STRUCTS:
             _event_structs[count, wide] = found
     return found
@@ -208,7 +227,6 @@ class _Head(NamedTuple):
 
     time_us: int
     size: int
-    score: float
     port: int
     sources: int
     flags: int
@@ -225,9 +243,10 @@ def _decode(message_id: bytes, body: bytes, *, whole: bool) -> Record:
     head_struct = _HEAD_WIDE if wide else _HEAD
     row_struct = _ROW_WIDE if wide else _ROW
     head = _new(_Head, head_struct.unpack_from(body, _BODY))
-    rows_at = _BODY + head_struct.size
+    score_at = _BODY + head_struct.size
+    rows_at = score_at + (_SCORE.size if bits & _SCORED else 0)
     columns_at = rows_at + head.rows * row_struct.size
-    event_bytes = 16 if wide else 12
+    event_bytes = 16 if wide else 8
     kinds_at = columns_at + head.events * event_bytes
     dropped_at = kinds_at + head.events * 3
     refs_at = dropped_at + head.dropped * 8
@@ -239,30 +258,38 @@ def _decode(message_id: bytes, body: bytes, *, whole: bool) -> Record:
     table = [None, *strings.split(body[strings_at:], escaped=bool(bits & _ESCAPED))]
     numbers = strings.unpack_refs(body[refs_at:strings_at], bits & _REFS, refs if whole else view)
     texts: list[Any] = list(map(table.__getitem__, numbers))
+    base = None if wide else head.time_us
     rows = tuple(
-        map(
-            _row_wide if wide else _row,
+        _row(numbers, row_texts, base)
+        for numbers, row_texts in zip(
             row_struct.iter_unpack(body[rows_at:columns_at]),
             zip(*[iter(texts[_HEAD_STRINGS + ids : view])] * _ROW_STRINGS, strict=True),
+            strict=True,
         )
     )
-    message = _message(message_id, head, texts, rows)
+    score = _SCORE.unpack_from(body, score_at)[0] if bits & _SCORED else None
+    message = _message(message_id, head, bits, score, texts, rows)
     if not whole:
         return Record(message, (), ())
     dropped = body[dropped_at:refs_at]
     return Record(
         message,
-        _events(body, columns_at, counts, texts[view:], wide=bool(wide)),
+        _events(body, columns_at, counts, texts[view:], base),
         tuple(dropped[at : at + 8] for at in range(0, len(dropped), 8)),
     )
 
 
 def _message(
-    message_id: bytes, head: _Head, texts: list[Any], rows: tuple[Recipient, ...]
+    message_id: bytes,
+    head: _Head,
+    bits: int,
+    score: float | None,
+    texts: list[Any],
+    rows: tuple[Recipient, ...],
 ) -> Message:
     host, instance, sender, mid, subject, ip, name, helo, login, tls = texts[:_HEAD_STRINGS]
     ids_end = _HEAD_STRINGS + head.queue_ids
-    score = head.score
+    no_size = _NONE_WIDE if bits & _WIDE else _NONE
     built: Message = _new(
         Message,
         (
@@ -272,16 +299,16 @@ def _message(
             instance,
             tuple(texts[_HEAD_STRINGS:ids_end]),
             sender,
-            None if head.size == _NO_SIZE else head.size,
+            None if head.size == no_size else head.size,
             mid,
             subject,
             ip,
             name,
-            None if head.port == _NO_PORT else head.port,
+            None if bits & _NO_PORT else head.port,
             helo,
             login,
             tls,
-            None if score != score else score,
+            score,
             head.sources,
             head.flags,
             tuple(texts[ids_end : ids_end + head.next_queue_ids]),
@@ -291,9 +318,11 @@ def _message(
     return built
 
 
-def _row(numbers: tuple[int, ...], texts: tuple[Any, ...], no_delay: int = _NO_DELAY) -> Recipient:
+def _row(numbers: tuple[int, ...], texts: tuple[Any, ...], base: int | None) -> Recipient:
+    """One row; ``base`` is what its time counts from, None in the wide form."""
     status, reason, code, bits, attempts, delay, done = numbers
     recipient, final, folder, reply, enhanced, relay = texts
+    none = _NONE_WIDE if base is None else _NONE
     built: Recipient = _new(
         Recipient,
         (
@@ -308,33 +337,30 @@ def _row(numbers: tuple[int, ...], texts: tuple[Any, ...], no_delay: int = _NO_D
             relay,
             attempts,
             bits >= _CAPPED,
-            None if done == _NO_TIME else done,
-            None if delay == no_delay else delay,
+            None if done == none else done + (base or 0),
+            None if delay == none else delay,
             (bits & ~_CAPPED) or None,
         ),
     )
     return built
 
 
-def _row_wide(numbers: tuple[int, ...], texts: tuple[Any, ...]) -> Recipient:
-    return _row(numbers, texts, _NO_DELAY_WIDE)
-
-
 def _events(
-    body: bytes, at: int, counts: bytes, texts: list[bytes], *, wide: bool
+    body: bytes, at: int, counts: bytes, texts: list[bytes], base: int | None
 ) -> tuple[Event, ...]:
     count = len(counts)
     if not count:
         return ()
-    columns = _event_struct(count, wide=wide).unpack_from(body, at)
-    at += count * (16 if wide else 12)
+    columns = _event_struct(count, wide=base is None).unpack_from(body, at)
+    times = columns[:count] if base is None else [base + number for number in columns[:count]]
+    at += count * (16 if base is None else 8)
     ends = accumulate(counts, initial=count)
     fields = [tuple(texts[begin:end]) for begin, end in pairwise(ends)]
     pids = columns[count:]
     return tuple(
         map(
             Event,
-            columns[:count],
+            times,
             body[at : at + count],
             body[at + count : at + count * 2],
             pids,

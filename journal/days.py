@@ -1,0 +1,249 @@
+"""The journal's directory: format, key, permissions, its days, and days that kill.
+
+Layout and modes: docs/journal-format.md, "Directory". A damaged LMDB page aborts the
+process that touches it, so the writer keeps the names of the days it has open in
+``TOUCHING``, and ``state``. What is found there at start is read through in a child process:
+what kills the child, or LMDB refuses, is renamed ``bad-NAME``; a day can be rebuilt.
+(A kill -9 leaves names there as well; the child is what tells the two apart.)
+
+Raises ``JournalFormatError`` before anything is touched, ``UnavailableError``,
+``NotPermittedError``, and ``DiskFullError`` where a day cannot be made.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from journal import store
+from journal.keys import parse_day
+from journal.store import DiskFullError, Store
+from posttrail.errors import JournalFormatError, NotPermittedError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+FORMAT: Final = 1
+STATE: Final = "state"
+BAD: Final = "bad-"
+GONE: Final = ".gone-"
+_NEW: Final = ".new-"
+_FORMAT_TEXT: Final = re.compile(r"posttrail-journal (\d{1,9})\n")
+_KEY_BYTES: Final = 32
+
+
+def create(directory: Path, gid: int | None) -> None:
+    """Make what a journal needs where it is missing; leave alone what is there."""
+    with _writing(directory):
+        for leftover in directory.glob(_NEW + "*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+        # An empty directory, or one whose making was cut short, has no FORMAT yet.
+        if not (directory / "FORMAT").exists():
+            store.set_owner(directory, store.DIRECTORY_MODE, gid)
+            _write_new(directory / "KEY", secrets.token_hex(_KEY_BYTES) + "\n", gid)
+            _write_new(directory / "FORMAT", f"posttrail-journal {FORMAT}\n", gid)
+
+
+def take_lock(directory: Path, gid: int | None) -> int | None:
+    """A descriptor that holds the writer's lock; None where another process has it."""
+    with _writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / "LOCK"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, store.DATA_MODE)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        store.set_owner(path, store.DATA_MODE, gid)
+    return lock
+
+
+def check_format(directory: Path) -> None:
+    """Refuse what is not a journal this release can read."""
+    found = _FORMAT_TEXT.fullmatch(_read(directory, "FORMAT"))
+    if found is None:
+        raise UnavailableError(f"journal damaged: {directory}/FORMAT says no format")
+    if int(found[1]) > FORMAT:
+        raise JournalFormatError(int(found[1]), FORMAT)
+
+
+def read_key(directory: Path) -> bytes:
+    """The key of the journal's term hashes."""
+    try:
+        key = bytes.fromhex(_read(directory, "KEY"))
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise UnavailableError(f"journal damaged: {directory}/KEY holds no key")
+    return key
+
+
+def present(directory: Path) -> list[int]:
+    """The days that the journal has, oldest first."""
+    try:
+        names = os.listdir(directory)
+    except PermissionError as error:
+        raise NotPermittedError(os.fspath(directory), store.group_of(directory)) from error
+    except OSError as error:
+        raise UnavailableError(f"no journal at {directory}") from error
+    return sorted(day for day in map(parse_day, names) if day is not None)
+
+
+def create_store(
+    directory: Path,
+    name: str,
+    databases: tuple[bytes, ...],
+    gid: int | None,
+    map_size: int = store.MAP_SIZE,
+) -> None:
+    """Make an empty environment; it appears under its name when it is whole."""
+    new = directory / (_NEW + name)
+    with _writing(directory):
+        new.mkdir(mode=store.DIRECTORY_MODE, exist_ok=True)
+        store.set_owner(new, store.DIRECTORY_MODE, gid)
+        Store(new, databases, writable=True, gid=gid, map_size=map_size).close()
+        new.rename(directory / name)
+        sync_directory(directory)
+
+
+def quarantine(directory: Path, name: str) -> None:
+    """Put a damaged environment aside."""
+    bad = BAD + name
+    number = 1
+    while (directory / bad).exists():
+        number += 1
+        bad = f"{BAD}{name}.{number}"
+    (directory / name).rename(directory / bad)
+    sync_directory(directory)
+    log.error("journal is damaged, a part was put aside part=%s as=%s", name, bad)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames below ``directory`` durable."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Touching:
+    """The file that names the environments whose pages the writer may be touching."""
+
+    def __init__(self, directory: Path, gid: int | None) -> None:
+        self._path = directory / "TOUCHING"
+        self._names: set[str] = set()
+        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, store.DATA_MODE)
+        store.set_owner(self._path, store.DATA_MODE, gid)
+        text = os.pread(self._handle, 1 << 20, 0).decode("ascii", "replace")
+        named = {name for name in text.split() if name == STATE or parse_day(name) is not None}
+        self.suspects = sorted(named)
+
+    def add(self, name: str) -> None:
+        """To be called before an environment is opened."""
+        if name not in self._names:
+            self._names.add(name)
+            self._write()
+
+    def discard(self, names: set[str]) -> None:
+        """To be called after environments were closed in order."""
+        if self._names & names:
+            self._names -= names
+            self._write()
+
+    def _write(self) -> None:
+        # In place: what must survive is the end of this process, not of the machine, and
+        # the directory's mtime stays what it is (readers look at it).
+        text = "".join(f"{name}\n" for name in sorted(self._names)).encode()
+        try:
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, text, 0)
+        except OSError as error:
+            raise DiskFullError(self._path, error.strerror or "cannot be written") from error
+
+    def close(self) -> None:
+        """What is still named stays named: it was found damaged."""
+        os.close(self._handle)
+
+
+def survives(work: Callable[[], object]) -> bool:
+    """Whether a child process comes through ``work`` alive and without damage found."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except (UnavailableError, OSError):
+            pass
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return status == 0
+
+
+def is_sound(directory: Path, name: str) -> bool:
+    """Whether every page of an environment can be read, found out in a child process."""
+
+    def read_through() -> None:
+        databases = store.STATE_DATABASES if name == STATE else store.DAY_DATABASES
+        with Store(directory / name, databases, writable=True) as opened:
+            opened.exercise()
+
+    return survives(read_through)
+
+
+def put_aside_damaged(directory: Path, suspects: list[str]) -> list[str]:
+    """Rename the suspects that are damaged; returns their names."""
+    damaged = []
+    for name in suspects:
+        if (directory / name).is_dir() and not is_sound(directory, name):
+            quarantine(directory, name)
+            damaged.append(name)
+    return damaged
+
+
+def _read(directory: Path, name: str) -> str:
+    try:
+        return (directory / name).read_text("ascii")
+    except PermissionError as error:
+        path = directory / name
+        raise NotPermittedError(os.fspath(path), store.group_of(directory)) from error
+    except (OSError, UnicodeError) as error:
+        raise UnavailableError(f"no journal at {directory}") from error
+
+
+def _write_new(path: Path, text: str, gid: int | None) -> None:
+    """A whole file appears, or none."""
+    new = path.with_name(_NEW + path.name)
+    with new.open("w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    store.set_owner(new, store.DATA_MODE, gid)
+    new.rename(path)
+    sync_directory(path.parent)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Tell why a directory of ours cannot be written."""
+    try:
+        yield
+    except PermissionError as error:
+        raise NotPermittedError(os.fspath(path), store.group_of(path)) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise DiskFullError(path, error.strerror or "no space left") from error
+        raise UnavailableError(f"no journal at {path}: {error.strerror}") from error

@@ -1,0 +1,159 @@
+"""Walk the index over days: newest first, and counts.
+
+A message's index entries lie in the day of its id, under its time as that day can hold
+it. Where a later fact moved the time of a message before its day, the entry stands
+at the day's first millisecond; such entries are looked up and yielded where their
+true time puts them. The order is (time in milliseconds, id), descending.
+Raises what journal/store.py raises.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from typing import Final, NamedTuple
+
+from journal.keys import DAY_MS, HASH_BITS, bound
+from journal.store import Pairs, Store
+
+_FIRST_CHUNK: Final = 64
+_CHUNK: Final = 1024
+
+
+class Hit(NamedTuple):
+    """One index entry."""
+
+    ms: int  # since 1970
+    id: bytes
+    status: int
+
+
+class Day(NamedTuple):
+    """An open day."""
+
+    number: int
+    store: Store
+
+
+class Term(NamedTuple):
+    """What to look up; entries of another status are left out where one is given."""
+
+    key: bytes
+    status: int | None = None
+
+
+class Span(NamedTuple):
+    """A half-open interval, in milliseconds since 1970."""
+
+    since: int
+    until: int
+
+    @classmethod
+    def of_us(cls, since_us: int, until_us: int) -> "Span":
+        """The milliseconds that an interval in microseconds touches."""
+        return cls(since_us // 1000, -(-until_us // 1000))
+
+
+TimeOf = Callable[[bytes], int | None]
+"""The time of a message in microseconds, by id."""
+
+
+def newest_first(
+    days: Iterable[Day], terms: list[Term], span: Span, time_of: TimeOf
+) -> Iterator[Hit]:
+    """The hits of a span; ``days`` come newest first and are opened as they are asked for."""
+    early: list[Hit] = []  # whose true time lies before their day, newest last
+    for day in days:
+        if (day.number + 1) * DAY_MS <= span.since:
+            break
+        streams = [_walk(day, term, span) for term in terms]
+        stream = streams[0] if len(streams) == 1 else merge(*streams, reverse=True)
+        moved = []
+        for hit in stream:
+            if hit.ms == day.number * DAY_MS:
+                true_ms = _true_ms(hit, time_of)
+                if true_ms < hit.ms:
+                    moved.append(hit._replace(ms=true_ms))
+                    continue
+                if hit.ms >= span.until:
+                    continue
+            while early and early[-1] > hit:
+                yield early.pop()
+            yield hit
+        early = sorted(early + [hit for hit in moved if span.since <= hit.ms < span.until])
+    yield from reversed(early)
+
+
+def count(days: Iterable[Day], term: bytes, span: Span, time_of: TimeOf) -> Counter[int]:
+    """How many entries of each status a span holds."""
+    counts: Counter[int] = Counter()
+    for day in days:
+        low, high = _within(day, span)
+        if low < high:
+            begin, end = term + bound(max(low, 1)), term + bound(high)
+            if begin < end:
+                counts.update(day.store.tally(b"x", begin, end))
+        if low == 0:
+            for hit in _hits(
+                day, day.store.down(b"x", term + bound(0), term + bound(1), limit=_ALL)
+            ):
+                if span.since <= _true_ms(hit, time_of) < span.until:
+                    counts[hit.status] += 1
+    return counts
+
+
+_ALL: Final = 1 << 40
+
+
+def _within(day: Day, span: Span) -> tuple[int, int]:
+    """The span in milliseconds of the day."""
+    base = day.number * DAY_MS
+    return max(span.since - base, 0), min(max(span.until - base, 0), DAY_MS)
+
+
+def _true_ms(hit: Hit, time_of: TimeOf) -> int:
+    time_us = time_of(hit.id)
+    return hit.ms if time_us is None else time_us // 1000
+
+
+def _walk(day: Day, term: Term, span: Span) -> Iterator[Hit]:
+    """The entries of a day; those of its first millisecond also where the span ends before."""
+    low, high = _within(day, span)
+    begin, end = term.key + bound(low), term.key + bound(max(high, 1) if low == 0 else high)
+    limit = _FIRST_CHUNK
+    while begin < end:
+        pairs = day.store.down(b"x", begin, end, limit=limit)
+        if len(pairs) == limit:
+            # Whole milliseconds only, so that a chunk can be put in order by itself.
+            edge = term.key + bound(_ms_of(pairs[-1][0]) + 1)
+            whole = [pair for pair in pairs if pair[0] >= edge]
+            if not whole:
+                limit *= 4
+                continue
+            pairs, end = whole, edge
+        else:
+            end = begin
+        limit = max(limit, _CHUNK)
+        hits = _hits(day, pairs)
+        if term.status is not None:
+            hits = [hit for hit in hits if hit.status == term.status]
+        yield from hits
+
+
+def _ms_of(key: bytes) -> int:
+    return int.from_bytes(key[7:13], "big") >> HASH_BITS
+
+
+def _hits(day: Day, pairs: Pairs) -> list[Hit]:
+    prefix = day.number.to_bytes(2, "big")
+    base = day.number * DAY_MS
+    hits = []
+    moved = False
+    for key, value in pairs:
+        if len(value) == 1:
+            hits.append(Hit(base + _ms_of(key), prefix + key[7:], value[0]))
+        else:
+            hits.append(Hit(base + _ms_of(key), prefix + value[1:], value[0]))
+            moved = True
+    if moved:  # their keys sort by the low bits of the id only
+        hits.sort(reverse=True)
+    return hits

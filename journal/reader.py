@@ -1,0 +1,249 @@
+"""Read a journal while another process writes it: searches, counts, records, changes.
+
+Every call sees the newest commit and holds no transaction when it returns or yields, so
+a slow caller pins nothing. Days appear and vanish between calls; a day in ``exclude``
+is treated as absent. Safe for use by several threads. A page damaged on disk kills
+the process: read in a child where that matters.
+
+Raises ``UnavailableError`` (absent or damaged), ``NotPermittedError``, ``JournalFormatError``.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from heapq import merge
+from pathlib import Path
+from threading import Lock
+from typing import Final, Self
+
+from journal import codec, days, hits, retention, store
+from journal.coverage import Coverage
+from journal.hits import Day, Span, Term
+from journal.keys import DAY_US, HOUR_US, STATUS, Keyer, day_name, day_of, id_day
+from journal.records import NO_STATUS, Cover, Direction, Gap, Message, Record, Status
+from journal.store import Store
+from journal.terms import STATUS_VALUES, value_of
+from posttrail.errors import UnavailableError
+
+ALWAYS: Final = 1 << 62
+"""An ``until_us`` after everything."""
+_MAX_HOPS: Final = 100
+_CHUNK: Final = 1024
+_LEAVE_S: Final = 60.0
+_SETTLED_NS: Final = 50_000_000  # a directory's mtime is coarse: believe it when it is this old
+
+
+class Reader:
+    """An open journal, for reading."""
+
+    def __init__(self, directory: Path, *, exclude: Collection[str] = ()) -> None:
+        self._directory = directory
+        self._exclude = frozenset(exclude)
+        days.check_format(directory)
+        self._keyer = Keyer(days.read_key(directory))
+        self._lock = Lock()
+        self._open_days: dict[int, Store] = {}
+        self._present: list[int] = []
+        self._listed = -1
+        self._leaving: list[tuple[float, Store]] = []
+        self._state = Store(directory / days.STATE, store.STATE_DATABASES, writable=False)
+
+    @classmethod
+    def open(cls, directory: Path, *, exclude: Collection[str] = ()) -> Self:
+        """Open a journal; its days are opened as they are needed."""
+        return cls(directory, exclude=exclude)
+
+    def close(self) -> None:
+        """Close all."""
+        for opened in (*self._open_days.values(), *(each[1] for each in self._leaving)):
+            opened.close()
+        self._open_days.clear()
+        self._leaving.clear()
+        self._state.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Searching
+
+    def hits(
+        self, kind: bytes, value: bytes, since_us: int = 0, until_us: int = ALWAYS
+    ) -> Iterator[tuple[bytes, int]]:
+        """Id and worst status of what may have that value, by (time in ms, id) descending.
+
+        since <= time < until, in whole milliseconds. The index holds hashes: the caller
+        checks each message before it shows it.
+        """
+        term = Term(self._term(kind, value))
+        return self._newest_first([term], Span.of_us(since_us, until_us))
+
+    def scan(self, since_us: int = 0, until_us: int = ALWAYS) -> Iterator[tuple[bytes, int]]:
+        """The same for all messages; those without rows have NO_STATUS."""
+        # Each message stands under its worst status (and under others of its rows).
+        terms = [Term(self._term(STATUS, value), status) for status, value in STATUS_VALUES.items()]
+        return self._newest_first(terms, Span.of_us(since_us, until_us))
+
+    def count(
+        self, kind: bytes, value: bytes, since_us: int = 0, until_us: int = ALWAYS
+    ) -> dict[int, int]:
+        """How many hits there are of each status, without looking at the messages."""
+        span = Span.of_us(since_us, until_us)
+        within = self._days_from(day_of(since_us))
+        return dict(hits.count(within, self._term(kind, value), span, self._time_of))
+
+    def _newest_first(self, terms: list[Term], span: Span) -> Iterator[tuple[bytes, int]]:
+        within = self._days_from(day_of(span.since * 1000))
+        for hit in hits.newest_first(within, terms, span, self._time_of):
+            yield hit.id, hit.status
+
+    def _term(self, kind: bytes, value: bytes) -> bytes:
+        return self._keyer.term(value_of(kind, value))
+
+    # Records
+
+    def message(self, message_id: bytes) -> Message | None:
+        """A message, or the one it was merged into; None where there is none."""
+        found = self._follow(message_id)
+        return None if found is None else codec.decode_message(*found)
+
+    def record(self, message_id: bytes) -> Record | None:
+        """The same with its events."""
+        found = self._follow(message_id)
+        return None if found is None else codec.decode(*found)
+
+    def _follow(self, message_id: bytes) -> tuple[bytes, bytes] | None:
+        for _ in range(_MAX_HOPS):
+            body = self._body(message_id)
+            if body is None:
+                return None
+            into = codec.merged_into(message_id, body)
+            if into is None:
+                return message_id, body
+            message_id = into
+        raise UnavailableError(f"journal damaged: tombstones of {message_id.hex()} form a circle")
+
+    def _body(self, message_id: bytes) -> bytes | None:
+        day = id_day(message_id)
+        if day not in self._refresh():
+            return None
+        opened = self._day(day)
+        return None if opened is None else opened.get(b"m", message_id[2:])
+
+    def _time_of(self, message_id: bytes) -> int | None:
+        body = self._body(message_id)
+        if body is None or codec.merged_into(message_id, body) is not None:
+            return None
+        return codec.decode_message(message_id, body).time_us
+
+    # Figures
+
+    def counters(self) -> dict[tuple[str, str], int]:
+        """Rows by status and direction token ("" where undecided), dropped days included."""
+        totals: Counter[tuple[str, str]] = Counter()
+        for key, value in retention.rows_only(self._totals()).items():
+            totals[_status(key[0]), _direction(key[1])] += value
+        return dict(totals)
+
+    def rowless(self) -> int:
+        """How many messages have no rows: abandoned by their clients."""
+        return self._totals()[bytes((NO_STATUS, 0))]
+
+    def _totals(self) -> Counter[bytes]:
+        # Days first: one that is dropped meanwhile is then named by the newer state.
+        by_day = {day.number: retention.sums(day.store) for day in self._days_from(0)}
+        totals, gone = retention.dropped(self._state)
+        for number, sums in by_day.items():
+            if number not in gone:
+                totals += sums
+        return totals
+
+    def hourly(self, since_us: int = 0, until_us: int = ALWAYS) -> dict[tuple[int, str], int]:
+        """Rows by the hour of their message (its begin in microseconds) and status token."""
+        found: Counter[tuple[int, str]] = Counter()
+        for day in self._days_from(day_of(since_us)):
+            for key, value in day.store.up(b"c", b"", limit=_CHUNK):
+                hour_us = day.number * DAY_US + key[0] * HOUR_US
+                inside = since_us - HOUR_US < hour_us < until_us
+                if inside and key[1] != NO_STATUS:
+                    found[hour_us, _status(key[1])] += int.from_bytes(value, "big")
+        return {place: value for place, value in sorted(found.items()) if value}
+
+    def coverage(self) -> list[Cover | Gap]:
+        """When which source was recording, and why not when not."""
+        return Coverage(self._state.up(b"v", b"", limit=1 << 40)).intervals()
+
+    def days(self) -> list[str]:
+        """The names of the days, oldest first."""
+        return [day_name(day) for day in self._refresh()]
+
+    def changes(self, after_seq: int) -> Iterator[tuple[int, bytes]]:
+        """Change number and id of every message changed since, each once, oldest change first."""
+        return merge(*(_changes(day, after_seq) for day in self._days_from(0)))
+
+    # Days
+
+    def _days_from(self, first: int) -> Iterator[Day]:
+        for number in reversed(self._refresh()):
+            if number < first:
+                return
+            opened = self._day(number)
+            if opened is not None:
+                yield Day(number, opened)
+
+    def _refresh(self) -> list[int]:
+        """The days there are, listed anew when the directory has changed."""
+        with self._lock:
+            try:
+                mtime = self._directory.stat().st_mtime_ns
+            except OSError as error:
+                raise UnavailableError(f"no journal at {self._directory}") from error
+            if mtime != self._listed:
+                present = days.present(self._directory)
+                self._present = [day for day in present if day_name(day) not in self._exclude]
+                self._listed = mtime if time.time_ns() - mtime > _SETTLED_NS else -1
+                self._let_go()
+            return self._present
+
+    def _let_go(self) -> None:
+        """Close days that were dropped or replaced, when no call can still be using them."""
+        now = time.monotonic()
+        for number, opened in list(self._open_days.items()):
+            if number not in self._present or opened.is_replaced():
+                self._leaving.append((now + _LEAVE_S, self._open_days.pop(number)))
+        while self._leaving and self._leaving[0][0] < now:
+            self._leaving.pop(0)[1].close()
+
+    def _day(self, number: int) -> Store | None:
+        """A day's environment; None where it was dropped a moment ago."""
+        with self._lock:
+            opened = self._open_days.get(number)
+            if opened is None:
+                path = self._directory / day_name(number)
+                try:
+                    opened = Store(path, store.DAY_DATABASES, writable=False)
+                except UnavailableError:
+                    if path.exists():
+                        raise
+                    return None
+                self._open_days[number] = opened
+            return opened
+
+
+def _changes(day: Day, after_seq: int) -> Iterator[tuple[int, bytes]]:
+    prefix = day.number.to_bytes(2, "big")
+    low = (after_seq + 1).to_bytes(8, "big")
+    while pairs := day.store.up(b"l", low, limit=_CHUNK):
+        for key, value in pairs:
+            yield int.from_bytes(key, "big"), prefix + value
+        low = pairs[-1][0] + b"\0"
+
+
+def _status(number: int) -> str:
+    return Status(number).token
+
+
+def _direction(number: int) -> str:
+    return Direction(number).token if number else ""

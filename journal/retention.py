@@ -1,0 +1,100 @@
+"""Drop whole days: carry their counters once, rename, unlink.
+
+The order makes every crash harmless: first ``state/`` takes the sums and the name of
+the day in one transaction, then the directory gets a name no reader opens, then its
+files go. A day that ``state/`` names as gone and that is still there is removed at
+start, its sums already carried. Raises what journal/store.py raises.
+"""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+from journal import days
+from journal.keys import day_name, parse_day
+from journal.records import NO_STATUS
+from journal.store import Change, Store
+
+_ALL: Final = 1 << 40
+
+
+def expired(present: list[int], today: int, keep_days: int) -> list[int]:
+    """The days that are older than the newest ``keep_days``, today being the newest."""
+    return [day for day in present if day <= today - keep_days]
+
+
+def sums(store: Store) -> Counter[bytes]:
+    """The counters of a day without the hour: status byte and direction byte to rows."""
+    totals: Counter[bytes] = Counter()
+    for key, value in store.up(b"c", b"", limit=_ALL):
+        totals[key[1:]] += int.from_bytes(value, "big")
+    return totals
+
+
+def carried(state: Store) -> Counter[bytes]:
+    """What the dropped days counted."""
+    pairs = state.up(b"c", b"", limit=_ALL)
+    return Counter({key: int.from_bytes(value, "big") for key, value in pairs})
+
+
+def gone(state: Store) -> set[int]:
+    """The days whose counters were carried."""
+    return {int.from_bytes(key, "big") for key, _ in state.up(b"g", b"", limit=_ALL)}
+
+
+def dropped(state: Store) -> tuple[Counter[bytes], set[int]]:
+    """Both of them as one commit left them."""
+    while True:
+        before = gone(state)
+        totals = carried(state)
+        if gone(state) == before:
+            return totals, before
+
+
+def carry(state: Store, day: int, totals: Counter[bytes]) -> None:
+    """Take over a day's counters, once."""
+    if day in gone(state):
+        return
+    new = carried(state) + totals
+    puts = [(key, new[key].to_bytes(8, "big")) for key in sorted(new)]
+    state.apply({b"c": Change((), puts), b"g": Change((), [(day.to_bytes(2, "big"), b"\1")])})
+
+
+def welcome(state: Store, day: int) -> None:
+    """A day that was dropped is about to be made again."""
+    if day in gone(state):
+        state.apply({b"g": Change([day.to_bytes(2, "big")], ())})
+
+
+def remove(directory: Path, name: str) -> None:
+    """Take a directory out of sight, then off the disk."""
+    hidden = directory / (days.GONE + name.removeprefix(days.GONE))
+    if hidden.name != name:
+        shutil.rmtree(hidden, ignore_errors=True)
+        (directory / name).rename(hidden)
+        days.sync_directory(directory)
+    shutil.rmtree(hidden)
+
+
+def finish(directory: Path, state: Store) -> None:
+    """End what a crash cut short."""
+    for hidden in directory.glob(days.GONE + "*"):
+        remove(directory, hidden.name)
+    for day in sorted(gone(state) & set(days.present(directory))):
+        remove(directory, day_name(day))
+
+
+def expired_bad(directory: Path, today: int, keep_days: int) -> list[str]:
+    """Days that were put aside as damaged, and whose time is over."""
+    found = []
+    for path in directory.glob(days.BAD + "*"):
+        day = parse_day(path.name.removeprefix(days.BAD)[:10])
+        if day is not None and day <= today - keep_days:
+            found.append(path.name)
+    return sorted(found)
+
+
+def rows_only(totals: Counter[bytes]) -> Counter[bytes]:
+    """Totals without the messages that have no rows."""
+    return Counter({key: value for key, value in totals.items() if key[0] != NO_STATUS})

@@ -1,0 +1,396 @@
+"""The journal's only writer: buffers changed records and commits them in groups.
+
+A commit writes each touched day in one transaction (record, index, change log, counters)
+and ``state/`` last (positions, contexts, coverage): a crash in between is undone by
+replaying from the old positions, since all merges are idempotent. A tombstone that
+points into another day is written after that day, so that no evidence is ever
+in neither. Reads see the committed state.
+
+Raises ``WriterBusyError``, ``JournalFormatError`` (nothing touched), ``DiskFullError`` (the
+group stays buffered), ``NotPermittedError``, and ``UnavailableError`` on damage: end the
+process then, the next start puts the day aside.
+"""
+
+import grp
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, Self
+
+from journal import batch, codec, days, hits, retention, store
+from journal.batch import Pending
+from journal.coverage import Coverage
+from journal.hits import Day, Span, Term
+from journal.keys import (
+    DAY_US,
+    HASH_MASK,
+    ID_BYTES,
+    Keyer,
+    day_name,
+    day_of,
+    id_day,
+    make_id,
+)
+from journal.records import Gap, Record
+from journal.store import Change, DamagedStoreError, DiskFullError, Store
+from journal.terms import value_of, values
+from posttrail.errors import TryAgainError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+_READER_CHECK_S: Final = 60.0
+_MAX_HOPS: Final = 100
+_ABOVE: Final = b"\xff" * 7  # above every suffix
+
+
+class WriterBusyError(TryAgainError):
+    """Another process writes to this journal."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(f"another process is writing to {directory}")
+
+
+class Writer:
+    """Holds the journal's lock from ``open`` to ``close``. Not for use by several threads."""
+
+    def __init__(self, directory: Path, lock: int, gid: int | None, map_size: int) -> None:
+        self._directory = directory
+        self._lock = lock
+        self._gid = gid
+        self._map_size = map_size
+        self._keyer = Keyer(days.read_key(directory))
+        self._touching = days.Touching(directory, gid)
+        self._open_days: dict[int, Store] = {}
+        self._pending: dict[bytes, Pending] = {}
+        self._given: set[bytes] = set()
+        self._positions: dict[bytes, bytes] = {}
+        self._contexts: dict[bytes, bytes] = {}
+        self._sick: set[str] = set()
+        self._opened_state: Store | None = None
+        self.bad_days: list[str] = []
+        """What was put aside as damaged: days to be rebuilt, and "state" (positions are lost)."""
+        self._coverage = Coverage()
+        self._covered: dict[bytes, bytes] = {}
+        self._seq = 0
+        self._present: list[int] = []
+        self._checked = time.monotonic()
+
+    @classmethod
+    def open(
+        cls, directory: Path, *, group: str | None = None, map_size: int = store.MAP_SIZE
+    ) -> Self:
+        """Take the lock, make what is missing, put aside what is damaged."""
+        if (directory / "FORMAT").exists():
+            days.check_format(directory)
+        gid = _gid(group)
+        lock = days.take_lock(directory, gid)
+        if lock is None:
+            raise WriterBusyError(directory)
+        try:
+            days.create(directory, gid)
+            writer = cls(directory, lock, gid, map_size)
+        except BaseException:
+            os.close(lock)
+            raise
+        try:
+            writer._start()
+        except BaseException:
+            writer.close()
+            raise
+        return writer
+
+    def _start(self) -> None:
+        suspects = self._touching.suspects
+        self.bad_days += days.put_aside_damaged(self._directory, suspects)
+        retention.finish(self._directory, self._state)
+        self._coverage = Coverage(self._state.up(b"v", b"", limit=1 << 40))
+        self._covered = self._coverage.pairs()
+        for day in days.present(self._directory):
+            self._first_look(day)
+        self.recycle()
+
+    def _first_look(self, day: int) -> None:
+        """Learn a day's last change number; what LMDB refuses to open is put aside."""
+        self._present.append(day)
+        try:
+            last = self._day(day).last_key(b"l")
+            self._open_days[day].clean_readers()
+        except DamagedStoreError as error:
+            log.error("journal day cannot be read day=%s error=%s", day_name(day), error)
+            self._forget(day)
+            self._present.remove(day)
+            self.bad_days.append(day_name(day))
+            days.quarantine(self._directory, day_name(day))
+            return
+        self._seq = max(self._seq, int.from_bytes(last or b"", "big"))
+
+    @property
+    def _state(self) -> Store:
+        if self._opened_state is not None:
+            return self._opened_state
+        path = self._directory / days.STATE
+        if not path.exists():
+            days.create_store(self._directory, days.STATE, store.STATE_DATABASES, self._gid)
+        self._touching.add(days.STATE)
+        opened = Store(path, store.STATE_DATABASES, writable=True, gid=self._gid)
+        opened.clean_readers()
+        self._opened_state = opened
+        return opened
+
+    def _forget_state(self) -> None:
+        if self._opened_state is not None:
+            self._opened_state.close()
+            self._opened_state = None
+
+    # Reading
+
+    def new_id(self, time_us: int, identity: bytes) -> bytes:
+        """An id that no message has, nor will get from another call."""
+        day = day_of(time_us)
+        bits = self._keyer.bits(identity)
+        while True:
+            message_id = make_id(day, time_us, bits)
+            if message_id not in self._given and self._body(message_id) is None:
+                self._given.add(message_id)
+                return message_id
+            bits = bits + 1 & HASH_MASK
+
+    def get(self, message_id: bytes) -> Record | None:
+        """The committed record of an id, or of the one it was merged into."""
+        for _ in range(_MAX_HOPS):
+            body = self._body(message_id)
+            if body is None:
+                return None
+            into = codec.merged_into(message_id, body)
+            if into is None:
+                return codec.decode(message_id, body)
+            message_id = into
+        raise UnavailableError(f"journal damaged: tombstones of {message_id.hex()} form a circle")
+
+    def find(self, kind: bytes, value: bytes, begin_us: int, end_us: int) -> list[Record]:
+        """The committed records with that value and begin <= time <= end, newest first."""
+        wanted = value_of(kind, value)
+        key = self._keyer.term(wanted)
+        first = day_of(begin_us)
+        found: list[Record] = []
+        for day in reversed(self._present):
+            if day < first:
+                break
+            opened = self._open_days.get(day) or self._day(day)
+            if opened.down(b"x", key, key + _ABOVE, limit=1):  # a miss ends here: it is the rule
+                found += self._verified(Day(day, opened), key, wanted, begin_us, end_us)
+        found.sort(key=lambda record: (record.message.time_us, record.id), reverse=True)
+        return found
+
+    def _verified(
+        self, day: Day, key: bytes, wanted: bytes, begin_us: int, end_us: int
+    ) -> Iterator[Record]:
+        """The records of a day that truly have a value, within a span."""
+        span = Span(begin_us // 1000, end_us // 1000 + 1)
+        for hit in hits.newest_first([day], [Term(key)], span, self._time_of):
+            body = day.store.get(b"m", hit.id[2:])
+            if body is None or codec.merged_into(hit.id, body) is not None:
+                continue
+            record = codec.decode(hit.id, body)
+            if begin_us <= record.message.time_us <= end_us and wanted in values(record.message):
+                yield record
+
+    def position(self, name: str) -> bytes | None:
+        """A follower's committed position."""
+        return self._state.get(b"p", name.encode())
+
+    def context(self, name: str) -> bytes | None:
+        """A committed blob of the correlator."""
+        return self._state.get(b"k", name.encode())
+
+    def _body(self, message_id: bytes) -> bytes | None:
+        opened = self._day_if_present(id_day(message_id))
+        return None if opened is None else opened.get(b"m", message_id[2:])
+
+    def _time_of(self, message_id: bytes) -> int | None:
+        body = self._body(message_id)
+        if body is None or codec.merged_into(message_id, body) is not None:
+            return None
+        return codec.decode_message(message_id, body).time_us
+
+    # Changing
+
+    def put(self, record: Record, old: Record | None) -> None:
+        """Buffer a record; ``old`` is the one put before it, or what ``get`` gives, or None."""
+        waiting = self._pending.get(record.id)
+        committed = old if waiting is None else waiting.old
+        self._pending[record.id] = Pending(record, b"", committed)
+
+    def tombstone(self, old: Record, into: bytes) -> None:
+        """Buffer that a record was merged into another one; its counters are taken back."""
+        if len(into) != ID_BYTES or into == old.id:
+            raise ValueError("a message cannot be merged there")
+        waiting = self._pending.get(old.id)
+        committed = old if waiting is None else waiting.old
+        self._pending[old.id] = Pending(None, into, committed)
+
+    def set_context(self, name: str, blob: bytes) -> None:
+        """Buffer a small named blob; it is committed with the positions."""
+        self._contexts[name.encode()] = blob
+
+    def extend(self, source: str, begin_us: int, end_us: int) -> None:
+        """Buffer that a source was up and gapless."""
+        self._coverage.extend(source, begin_us, end_us)
+
+    def gap(self, gap: Gap) -> None:
+        """Buffer that a source was not recording."""
+        self._coverage.gap(gap)
+
+    def commit(self, positions: Mapping[str, bytes] | None = None) -> int:
+        """Make everything buffered durable; returns the number of changed messages."""
+        for name, position in (positions or {}).items():
+            self._positions[name.encode()] = position
+        changed = len(self._pending)
+        for group in self._groups():
+            self._commit_day(id_day(next(iter(group))), group)
+        self._commit_state()
+        if time.monotonic() - self._checked > _READER_CHECK_S:
+            self._clean_readers()
+        return changed
+
+    def _groups(self) -> Iterator[dict[bytes, Pending]]:
+        """One group a day, oldest first; then the tombstones that point out of their day."""
+        groups: dict[tuple[bool, int], dict[bytes, Pending]] = {}
+        for message_id, pending in self._pending.items():
+            day = id_day(message_id)
+            leaves = pending.record is None and id_day(pending.into) != day
+            groups.setdefault((leaves, day), {})[message_id] = pending
+        for place in sorted(groups):
+            yield groups[place]
+
+    def _commit_day(self, day: int, group: dict[bytes, Pending]) -> None:
+        opened = self._day(day)
+        try:
+            built = batch.build(opened, self._keyer, group, self._seq)
+            self._seq = built.seq
+            opened.apply(built.changes)
+        except DiskFullError:
+            self._forget(day)  # LMDB may not go on with an environment that failed to sync
+            raise
+        except DamagedStoreError:
+            self._sick.add(day_name(day))
+            raise
+        for message_id in group:
+            del self._pending[message_id]
+        self._given.difference_update(group)
+
+    def _commit_state(self) -> None:
+        covered = self._coverage.pairs()
+        changes = {
+            b"p": Change((), sorted(self._positions.items())),
+            b"k": Change((), sorted(self._contexts.items())),
+            b"v": Change(
+                sorted(self._covered.keys() - covered.keys()),
+                sorted(covered.items() - self._covered.items()),
+            ),
+        }
+        if not any(change.puts or change.deletes for change in changes.values()):
+            return
+        try:
+            self._state.apply(changes)
+        except DiskFullError:
+            self._forget_state()
+            raise
+        except DamagedStoreError:
+            self._sick.add(days.STATE)
+            raise
+        self._covered = covered
+        self._positions.clear()
+        self._contexts.clear()
+
+    # Days
+
+    def _day_if_present(self, day: int) -> Store | None:
+        opened = self._open_days.get(day)
+        if opened is None and day in self._present:
+            opened = self._day(day)
+        return opened
+
+    def _day(self, day: int) -> Store:
+        """The environment of a day, made where it is missing."""
+        opened = self._open_days.get(day)
+        if opened is None:
+            if day not in self._present:
+                self._make(day)
+            self._touching.add(day_name(day))
+            path = self._directory / day_name(day)
+            opened = Store(
+                path, store.DAY_DATABASES, writable=True, gid=self._gid, map_size=self._map_size
+            )
+            self._open_days[day] = opened
+        return opened
+
+    def _make(self, day: int) -> None:
+        retention.welcome(self._state, day)
+        days.create_store(
+            self._directory, day_name(day), store.DAY_DATABASES, self._gid, self._map_size
+        )
+        self._present = sorted({*self._present, day})
+
+    def _forget(self, day: int) -> None:
+        opened = self._open_days.pop(day, None)
+        if opened is not None:
+            opened.close()
+
+    def _clean_readers(self) -> None:
+        self._checked = time.monotonic()
+        for opened in (*self._open_days.values(), self._state):
+            opened.clean_readers()
+
+    def recycle(self) -> None:
+        """Unmap the days, so that what an import touched does not stay in memory."""
+        closed = set(self._open_days)
+        for day in closed:
+            self._forget(day)
+        self._touching.discard({day_name(day) for day in closed} - self._sick)
+
+    def prune(self, now_us: int, keep_days: int) -> list[str]:
+        """Drop the days past retention; returns their names."""
+        today = day_of(now_us)
+        dropped = []
+        for day in retention.expired(self._present, today, keep_days):
+            retention.carry(self._state, day, retention.sums(self._day(day)))
+            self._forget(day)
+            self._touching.discard({day_name(day)})
+            self._present.remove(day)
+            retention.remove(self._directory, day_name(day))
+            dropped.append(day_name(day))
+        for name in retention.expired_bad(self._directory, today, keep_days):
+            retention.remove(self._directory, name)
+            dropped.append(name)
+        self._coverage.forget((today - keep_days + 1) * DAY_US)
+        return dropped
+
+    def close(self) -> None:
+        """Close all; what was not committed is gone. Closing twice is harmless."""
+        if self._lock < 0:
+            return
+        self.recycle()
+        self._forget_state()
+        self._touching.discard({days.STATE} - self._sick)
+        self._touching.close()
+        os.close(self._lock)
+        self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _gid(group: str | None) -> int | None:
+    if group is None:
+        return None
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        log.warning("journal group does not exist group=%s", group)
+        return None
