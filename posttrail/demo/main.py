@@ -49,7 +49,8 @@ def demo(*, once: bool, directory: Path | None, keep: bool) -> int:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # what was started is stopped in any case
     if missing and not stop.is_set():
-        say(f"not settled after {SETTLE_S:.0f} s: {'; '.join(missing)}")
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        say(f"not settled after {SETTLE_S:.0f} s: {'; '.join(missing[:3])}{more}")
         return 1
     return 0
 
