@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -23,6 +23,7 @@ from posttrail.text import safe
 EX_SOFTWARE: Final = 70
 EX_INTERRUPTED: Final = 128 + signal.SIGINT
 EX_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DAMAGE: Final = frozenset({signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV})
 
 Work = Callable[[], int]
@@ -57,10 +58,12 @@ def in_child(work: Work, *, journal: Path) -> int:
     """``outcome(work)``, found out in a forked child; call it before the journal is opened."""
     sys.stdout.flush()
     sys.stderr.flush()
+    # What asks us to end must not come between the fork and the handlers that pass it on.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     pid = os.fork()
     if pid == 0:
-        _as_child(work)
-    status = _wait(pid)
+        _as_child(work, before)
+    status = _wait(pid, before)
     if not os.WIFSIGNALED(status):
         return os.WEXITSTATUS(status)
     if os.WTERMSIG(status) in DAMAGE:
@@ -68,9 +71,10 @@ def in_child(work: Work, *, journal: Path) -> int:
     return 128 + os.WTERMSIG(status)
 
 
-def _as_child(work: Work) -> NoReturn:
+def _as_child(work: Work, mask: Iterable[int]) -> NoReturn:
     code = EX_SOFTWARE
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _mute_libraries()
         code = outcome(work)
@@ -89,7 +93,7 @@ def _mute_libraries() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def _wait(pid: int) -> int:
+def _wait(pid: int, mask: Iterable[int]) -> int:
     """The wait status of the child; signals that ask us to end are for the child."""
 
     def forward(number: int, _frame: FrameType | None) -> None:
@@ -102,6 +106,7 @@ def _wait(pid: int) -> int:
         signal.SIGHUP: signal.signal(signal.SIGHUP, forward),
     }
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return os.waitpid(pid, 0)[1]
     finally:
         for number, handler in before.items():

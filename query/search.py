@@ -16,6 +16,7 @@ from journal.reader import Reader
 from journal.records import NO_STATUS, Message, Recipient, Status
 from query.match import PENDING, Query, message_test, row_test
 from query.scope import Scope
+from query.when import Window
 
 Term: TypeAlias = tuple[bytes, bytes]
 """An index kind and a folded value."""
@@ -95,13 +96,13 @@ def driver(reader: Reader, query: Query, scope: Scope) -> tuple[Term | None, ...
         return tuple((keys.STATUS, Status(status).token.encode()) for status in sorted(statuses))
     if len(choices) == 1:
         return choices[0]
-    window = query.window
-    return min(
-        choices,
-        key=lambda terms: sum(
-            sum(reader.count(*term, window.since_us, window.until_us).values()) for term in terms
-        ),
-    )
+    return min(choices, key=lambda terms: _hit_count(reader, terms, query.window))
+
+
+def _hit_count(reader: Reader, terms: tuple[Term, ...], window: Window) -> int:
+    """How many hits the terms have; the index tells without reading a message."""
+    counted = (reader.count(*term, window.since_us, window.until_us) for term in terms)
+    return sum(sum(by_status.values()) for by_status in counted)
 
 
 def _indexed(query: Query) -> list[tuple[Term, ...]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_an_abandoned_transaction_has_no_row(shelf: "Shelf") -> None:
     assert found(shelf.source, ANY) == []
 
 
-MESSAGE_QUERIES: list[tuple[Query, dict[str, object]]] = [
+MESSAGE_QUERIES: list[tuple[Query, dict[str, Any]]] = [
     (replace(ANY, sender=b"anna@example.com"), {"sender": b"Anna@Example.com"}),
     (replace(ANY, sender=b""), {"sender": b""}),
     (replace(ANY, sender=b"@example.net"), {"sender": b"x@EXAMPLE.net"}),
@@ -76,7 +76,7 @@ MESSAGE_QUERIES: list[tuple[Query, dict[str, object]]] = [
 
 @pytest.mark.parametrize(("query", "changes"), MESSAGE_QUERIES)
 def test_a_message_filter_finds_its_message_only(
-    shelf: "Shelf", query: Query, changes: dict[str, object]
+    shelf: "Shelf", query: Query, changes: dict[str, Any]
 ) -> None:
     shelf.put(row())
     wanted = shelf.put(row(), **changes)
@@ -118,7 +118,7 @@ def event(at_us: int) -> Event:
 
 
 def test_silent_is_what_is_not_final_and_not_heard_of(shelf: "Shelf") -> None:
-    waiting = {"status": Status.DEFERRED, "reason": "other", "done_at_us": None}
+    waiting: dict[str, Any] = {"status": Status.DEFERRED, "reason": "other", "done_at_us": None}
     lost = shelf.put(row(**waiting), events=(event(NOON_US),))
     shelf.put(row(**waiting), events=(event(NOON_US), event(NOON_US + 3600 * SECOND_US)))
     shelf.put(row(), events=(event(NOON_US),))
@@ -128,7 +128,7 @@ def test_silent_is_what_is_not_final_and_not_heard_of(shelf: "Shelf") -> None:
 
 
 def test_a_message_moved_before_its_day_by_a_late_fact_keeps_its_place(
-    shelf: "Shelf", source: Local
+    shelf: "Shelf",
 ) -> None:
     """First seen after midnight; then a shelf.source that lagged said that it began before."""
     moved = shelf.put(
