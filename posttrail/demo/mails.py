@@ -102,7 +102,7 @@ MAILS: tuple[Mail, ...] = (
         subject="From an address on the block list",
         sender="bot@spam.example",
         way="postscreen",
-        fates=(_to(BOB, "rejected", "blocklist"),),
+        fates=(_to(BOB, "rejected", "policy"),),
     ),
     Mail(
         subject="Your invoice (open the attachment!)",

@@ -68,7 +68,7 @@ def files(places: Places) -> dict[str, str]:
 
 
 _TABLES = {
-    "senders": "mallory@spam.example REJECT listed as a spammer here\n",
+    "senders": "mallory@spam.example REJECT not welcome here\n",
     "recipients": "review@example.com HOLD waits for review\n",
     "mailboxes": "".join(
         f"{name}@example.com {name}/\n" for name in ("alice", "bob", "carol", "review")

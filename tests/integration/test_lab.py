@@ -14,8 +14,7 @@ DAEMON = {"stored": "virtual", "relayed": "smtp", "piped": "pipe", "discarded": 
 WORDS = {
     "unknown_user": "550 5.1.1 .*User unknown",
     "relay_denied": "Relay access denied",
-    "policy": "listed as a spammer",
-    "blocklist": "Service currently unavailable",
+    "policy": "(?:not welcome here|Service currently unavailable)",
     "virus": "carries a virus",
 }
 FATES = [pytest.param(mail, fate, id=mail.subject) for mail in MAILS for fate in mail.fates]
