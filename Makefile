@@ -41,7 +41,7 @@ run: setup $(VENV)/.runtime  ## a private Postfix, our programs and mails of eve
 	@$(SUDO) $(BIN)/posttrail demo $(if $(ONCE),--once)
 
 test: setup $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
-	$(SUDO) $(BIN)/python -m pytest --cov --cov-report= -q
+	$(SUDO) $(BIN)/python -m pytest --cov=journal --cov-report= -q
 	$(BIN)/python -m coverage report --include='journal/fold.py,journal/status.py' --fail-under=100
 
 check: $(VENV)/.dev lint  ## before every commit: lint, types, tests without servers
