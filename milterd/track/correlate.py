@@ -298,6 +298,7 @@ class Correlator:
         into.lives.extend(gone.lives)
         for queue_id in gone.mentions:
             self._mention(into, queue_id)
+        gone.lives = []
         self.refusals.move(gone, into)
         self._open.pop(id(gone), None)
         if gone.stored is not None:
@@ -402,6 +403,7 @@ class Correlator:
         for queue_id in message.mentions:
             if self._mentions.get((message.host, queue_id)) is message:
                 del self._mentions[message.host, queue_id]
+        message.lives.clear()  # a circle; memory must not wait for the collector
         self.refusals.forget(message)
 
 

@@ -119,8 +119,13 @@ def _line_key(event: Event) -> bytes:
     fields = event.fields
     if fields[9].isdigit():
         return keys.door_port(fields[8], int(fields[9]))
-    sender = b"" if fields[5] == ABSENT else fields[5]
-    return keys.door_rcpt(fields[8], address.fold(sender), address.fold(fields[6]))
+    return _by_recipient(fields[8], fields[5], fields[6])
+
+
+def _by_recipient(ip: bytes, sender: bytes, recipient: bytes) -> bytes:
+    """The door key where no port is known; journal/terms.py indexes the same."""
+    folded = ABSENT if sender == ABSENT else address.fold(sender)
+    return keys.door_rcpt(ip, folded, address.fold(recipient) if recipient else ABSENT)
 
 
 def _keys(events: Iterable[Event]) -> list[bytes]:
@@ -134,16 +139,11 @@ def _keys(events: Iterable[Event]) -> list[bytes]:
             if port.isdigit() and port != b"0":
                 found[keys.door_port(event.fields[1], int(port))] = None
         elif event.kind == Kind.RCPT and event.fields[3] == b"1" and transaction is not None:
-            sender = address.fold(_spoken_sender(transaction))
-            recipient = address.fold(event.fields[0])
-            found[keys.door_rcpt(transaction.fields[1], sender, recipient)] = None
+            spoken = transaction.fields
+            found[_by_recipient(spoken[1], spoken[7], event.fields[0])] = None
         elif event.kind == Kind.DOOR and not event.queue_id:
             found[_line_key(event)] = None
     return list(found)
-
-
-def _spoken_sender(transaction: Event) -> bytes:
-    return b"" if transaction.fields[7] == ABSENT else transaction.fields[7]
 
 
 def _transaction(message: Open) -> Event | None:
