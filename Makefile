@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 LOCKED := --require-hashes --no-deps
-# Empty for root, "sudo" where that works, else empty too: the programs then say what they cannot do.
-SUDO := $(shell tools/setup --sudo)
+# Asked when used. Empty for root, "sudo" where that works, else empty too: the programs say what they cannot do.
+SUDO = $(shell tools/setup --sudo)
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
