@@ -4,7 +4,7 @@ A day's environment or ``state/``; what is in them is docs/journal-format.md. Wr
 through ``apply``, one durable transaction a batch (sync, no WRITEMAP: a full
 disk would be SIGBUS). A writable store keeps one read transaction and renews it
 after each batch; a read-only one begins a transaction a call, so that no reader
-pins pages. Never used across fork: the child opens its own.
+pins pages (unless it asks for one ``snapshot``). Never used across fork: the child opens its own.
 
 Raises ``DiskFullError`` (the batch is lost, all before it is kept), ``NotPermittedError``,
 and ``DamagedStoreError`` where LMDB finds a page that is not its own. Other damage
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 MAP_SIZE: Final = 64 << 30  # address space only; a limit on it (LimitAS=) makes us take less
 _LEAST_MAP: Final = 1 << 20
 _MAX_READERS: Final = 510
-_FULL_BELOW: Final = 64 << 20
 _RETRIES: Final = 16
 DATA_MODE: Final = 0o640
 LOCK_MODE: Final = 0o660  # readers take a slot in it
@@ -74,10 +73,12 @@ class Store:
         databases: tuple[bytes, ...],
         *,
         writable: bool,
+        snapshot: bool = False,
         gid: int | None = None,
         map_size: int = MAP_SIZE,
     ) -> None:
         self.path = path
+        self._keeps = writable or snapshot
         self._pid = os.getpid()
         self._writable = writable
         self._env = _open(path, len(databases), writable=writable, map_size=map_size)
@@ -242,7 +243,7 @@ class Store:
                 self._env.set_mapsize(0)
         else:
             raise UnavailableError(f"the map of {self.path} keeps changing its size")
-        if self._writable:
+        if self._keeps:
             self._kept = txn
         return txn
 
@@ -304,23 +305,15 @@ def _translated(path: Path, error: lmdb.Error) -> Exception:
         return NotPermittedError(os.fspath(path), group_of(path))
     if code == errno.EROFS:
         return DiskFullError(path, "the file system is read-only")
-    if isinstance(error, lmdb.DiskError) or code in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, lmdb.DiskError) or code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskFullError(path, "no space left")
-    if code == errno.EIO and free_bytes(path) < _FULL_BELOW:  # how LMDB reports a full disk
-        return DiskFullError(path, "no space left")
+    if code == errno.EIO:  # so LMDB reports a short write; reading is by mapping, never EIO
+        return DiskFullError(path, "no space left, or an input/output error")
     if isinstance(error, lmdb.ReadersFullError):
         return TryAgainError(f"too many readers of {path}")
     if code == errno.ENOENT:
         return UnavailableError(f"no journal at {path}")
     return DamagedStoreError(path, str(error))
-
-
-def free_bytes(path: Path) -> int:
-    """What a user without privileges may still write below ``path``."""
-    with suppress(OSError):
-        stat = os.statvfs(path)
-        return stat.f_bavail * stat.f_frsize
-    return 0
 
 
 def group_of(path: Path) -> str:
