@@ -61,7 +61,9 @@ FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
         "sender", "parameters", "message_id", "subject", "header_from", "header_date",
         "size", "stage", "end_at_us", "daemon_name",
     ),
-    Kind.RCPT: ("recipient", "transport", "nexthop", "refused", "enhanced_status", "text", "parameters"),
+    Kind.RCPT: (
+        "recipient", "transport", "nexthop", "refused", "enhanced_status", "text", "parameters",
+    ),
     Kind.CLIENT: (
         "client_name", "client_ip", "client_port", "login", "sasl_method", "tls",
         "orig_client", "orig_queue_id",
@@ -111,4 +113,4 @@ class Event(NamedTuple):
 
 def named(event: Event) -> dict[str, bytes]:
     """The fields of an event by name; names the event lacks are left out."""
-    return dict(zip(FIELDS[Kind(event.kind)], event.fields))
+    return dict(zip(FIELDS[Kind(event.kind)], event.fields, strict=False))

@@ -19,8 +19,8 @@ from journal.legs import (
     split_legs,
 )
 from journal.locality import Locality
-from journal.records import Message, Record
 from journal.recipients import rows_of
+from journal.records import Message, Record
 
 KEPT_FIRST: Final = 3
 KEPT_LAST: Final = 7
@@ -165,13 +165,15 @@ def _message(
         _spam_score(events),
         sources,
         flags,
-        tuple(
-            dict.fromkeys(
-                next_id for leg in legs.values() for _, next_id in leg.next_ids() if next_id not in legs
-            )
-        ),
+        _elsewhere(legs),
         rows,
     )
+
+
+def _elsewhere(legs: dict[bytes, Leg]) -> tuple[bytes, ...]:
+    """The queue ids that other hosts gave the message."""
+    ids = (next_id for leg in legs.values() for _, next_id in leg.next_ids())
+    return tuple(dict.fromkeys(next_id for next_id in ids if next_id not in legs))
 
 
 def _client(first: Leg) -> tuple[bytes, bytes, bytes, bytes]:
@@ -201,8 +203,6 @@ def _sender(first: Leg) -> bytes | None:
     for door in first.doors:
         if door.fields[5] != ABSENT:
             return door.fields[5]
-    if Kind.EXPIRED in kinds and len(kinds[Kind.EXPIRED].fields) > 1:
-        return kinds[Kind.EXPIRED].fields[1]
     if Kind.PICKUP in kinds:
         return kinds[Kind.PICKUP].fields[1]
     return None

@@ -34,7 +34,7 @@ class Leg:
     def __init__(self, queue_id: bytes, begin_us: int) -> None:
         self.queue_id = queue_id
         self.begin_us = begin_us
-        self.by_kind: dict[int, Event] = {}  # the first event of a kind; the newest hold and release
+        self.by_kind: dict[int, Event] = {}  # the first of a kind; of hold and release the newest
         self.deliveries: list[Event] = []
         self.doors: list[Event] = []
         self.rcpts: list[Event] = []
@@ -64,11 +64,6 @@ class Leg:
         for event in self.deliveries:
             if event.fields[D_NEXT] and event.fields[D_OUTCOME] == b"sent":
                 yield event, event.fields[D_NEXT]
-
-    @property
-    def aborted(self) -> bool:
-        """The milter saw the transaction end before the message was whole."""
-        return self.field(Kind.TRANSACTION, 14).startswith(b"abort")
 
     @property
     def whole(self) -> bool:

@@ -73,9 +73,7 @@ def rows_of(
             else:
                 passed.setdefault(onward, []).append(row)
         rows.extend(_spoken(leg, rows, passed))
-    return tuple(
-        _finished(row, origin=origin, locality=locality, let_go=let_go) for row in rows
-    )
+    return tuple(_finished(row, origin=origin, locality=locality, let_go=let_go) for row in rows)
 
 
 def _delivered(leg: Leg, arrivals: list[_Row]) -> list[_Row]:
@@ -232,9 +230,7 @@ def _terminal(attempts: list[Event]) -> Event | None:
     return None
 
 
-def _finished(
-    row: _Row, *, origin: bool | None, locality: Locality, let_go: LetGo
-) -> Recipient:
+def _finished(row: _Row, *, origin: bool | None, locality: Locality, let_go: LetGo) -> Recipient:
     """The row as it is reported."""
     attempt = _terminal(row.attempts) or (row.attempts[-1] if row.attempts else None)
     fate = status.decide(_facts(row, attempt))

@@ -20,7 +20,7 @@ REFUSAL_WORDS: Final[_Table] = (
     (
         "blocklist",
         (),
-        (b"blocked using", b"blocklist", b"block list", b"blacklist", b"denylist", b"dnsbl", b"rbl"),
+        (b"blocked using", b"blocklist", b"block list", b"blacklist", b"denylist", b"dnsbl"),
     ),
     ("relay_denied", (), (b"relay access denied", b"relaying denied", b"unable to relay")),
     ("spam", (), (b"spam", b"junk", b"unsolicited")),
@@ -60,7 +60,12 @@ DEFERRAL_WORDS: Final[_Table] = (
 )
 
 LOOP_CODES: Final = (b"4.6",)
-LOOP_WORDS: Final = (b"loops back to myself", b"mail forwarding loop", b"too many hops", b"mail loop")
+LOOP_WORDS: Final = (
+    b"loops back to myself",
+    b"mail forwarding loop",
+    b"too many hops",
+    b"mail loop",
+)
 
 STORING: Final = frozenset({b"local", b"virtual", b"lmtp"})
 """Delivery agents that put mail into a mailbox of this server (local(8), virtual(8), lmtp(8))."""
@@ -99,7 +104,7 @@ class Facts(NamedTuple):
 def _by_words(table: _Table, enhanced_status: bytes, text: bytes, default: str) -> str:
     """The first reason of a table whose code or word fits, else ``default``."""
     code = enhanced_status.partition(b".")[2]
-    lowered = text.lower()
+    lowered = _said(text).lower()
     for reason, codes, words in table:
         if code in codes:
             return reason
@@ -107,6 +112,16 @@ def _by_words(table: _Table, enhanced_status: bytes, text: bytes, default: str) 
             if word in lowered:
                 return reason
     return default
+
+
+def _said(text: bytes) -> bytes:
+    """What a host said, without its own name and without addresses: names are no reasons."""
+    said = text.rfind(b" said: ")
+    if said >= 0:
+        text = text[said + 7 :]
+    while (begin := text.find(b"<")) >= 0 and (end := text.find(b">", begin)) >= 0:
+        text = text[:begin] + text[end + 1 :]
+    return text
 
 
 def refusal(reply_code: bytes, enhanced_status: bytes, text: bytes) -> str:
@@ -154,9 +169,7 @@ def decide(facts: Facts) -> Fate:
     if facts.outcome == b"bounced":
         return Fate(Status.ERROR, bounce(facts.enhanced_status, facts.text))
     if facts.door == b"reject":
-        return Fate(
-            Status.REJECTED, refusal(facts.reply_code, facts.enhanced_status, facts.text)
-        )
+        return Fate(Status.REJECTED, refusal(facts.reply_code, facts.enhanced_status, facts.text))
     if facts.door == b"discard":
         return Fate(Status.FILTERED, "discarded")
     if facts.deleted:

@@ -392,5 +392,5 @@ def _gid(group: str | None) -> int | None:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        log.warning("journal group does not exist group=%s", group)
+        log.info("journal group does not exist group=%s", group)
         return None

@@ -9,6 +9,7 @@ A file that is no mail log, or that ends in the middle of its compression, is to
 of in the summary; what can be read of it is imported all the same.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -101,7 +102,7 @@ class Import:
         self._commits = 0
         self._before = (correlator.messages, correlator.rows)
         self._zone = zone(options.timezone)
-        self.summary = Summary(timezone=str(self._zone))
+        self.summary = Summary(timezone=str(self._zone or "/".join(time.tzname)))
 
     def first_us(self) -> int:
         """The earliest of the files' first stamps, UTC microseconds; 0 where none has one."""

@@ -196,10 +196,10 @@ class Correlator:
     def _adopt(self, record: Record) -> Open | None:
         """The open form of a stored record; None where memory already knows better."""
         for life in self._known(record):
-            if getattr(life.message.stored, "id", None) == record.id:
+            if life.message.stored is not None and life.message.stored.id == record.id:
                 return life.message
         for merged, into in self._merged:
-            if getattr(merged.stored, "id", None) == record.id:
+            if merged.stored is not None and merged.stored.id == record.id:
                 return into
         known = self.refusals.open_with(record)
         if known is not None:
@@ -346,7 +346,8 @@ class Correlator:
                 self._put(message)
                 count += 1
         for gone, into in self._merged:
-            assert isinstance(gone.stored, Record) and isinstance(into.stored, Record)
+            assert gone.stored is not None
+            assert into.stored is not None
             self._store.tombstone(gone.stored, into.stored.id)
             self.messages -= 1
             self.rows -= len(gone.stored.message.rows)
@@ -356,7 +357,6 @@ class Correlator:
     def _put(self, message: Open) -> None:
         """Fold a message and buffer it for the next commit."""
         old = message.stored
-        assert old is None or isinstance(old, Record)
         if old is None:
             first = min(message.events)
             identity = b"\0".join((message.host, first.queue_id, repr(first).encode()))
@@ -381,7 +381,7 @@ class Correlator:
         message.dirty = False
 
     def evict(self, keep: int) -> None:
-        """Let go of the least recently touched messages that are not changed. Call after a commit."""
+        """After a commit: let go of the least recently touched messages."""
         while len(self._open) > keep:
             key, message = next(iter(self._open.items()))
             if message.dirty:

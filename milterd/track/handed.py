@@ -19,7 +19,7 @@ def begin(
     """The import a caller asks for; None after telling it why not."""
     try:
         files = [
-            LogFile(name, os.fdopen(descriptor, "rb"))
+            LogFile(name, os.fdopen(descriptor, "rb", 0))
             for name, descriptor in zip(caller.names, caller.descriptors, strict=True)
         ]
         options = caller.options

@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 import click
 
 from journal.locality import Locality
 from journal.writer import Writer, WriterBusyError
 from milterd.track.bulk import Import, Options, Progress, Summary
-from milterd.track.compressed import LogFile
+from milterd.track.compressed import LogFile, open_raw
 from milterd.track.control import hand_over, plain
 from milterd.track.correlate import Correlator
 from posttrail.cli import Globals
@@ -58,7 +59,7 @@ def import_(
         names=_names(options),
     )
     with ExitStack() as stack:
-        logs = [stack.enter_context(LogFile.open(name)) for name in files]
+        raws = [stack.enter_context(open_raw(name)) for name in files]
         try:
             writer = stack.enter_context(
                 Writer.open(options.journal, group=options.config.journal.group)
@@ -68,8 +69,9 @@ def import_(
                 raise UsageError(
                     "--local-domain: posttrail-trackd holds the journal, its local_domains count"
                 ) from None
-            steps = _handed(options, logs, wanted, keep=keep)
+            steps = _handed(options, list(zip(files, raws, strict=True)), wanted, keep=keep)
         else:
+            logs = [LogFile(name, raw) for name, raw in zip(files, raws, strict=True)]
             steps = _here(options, logs, writer, wanted, domains)
         began = time.monotonic()
         summary = _watch(steps)
@@ -104,12 +106,12 @@ def _here(
 
 
 def _handed(
-    options: Globals, logs: list[LogFile], wanted: Options, *, keep: bool
+    options: Globals, files: list[tuple[str, IO[bytes]]], wanted: Options, *, keep: bool
 ) -> Iterator[Progress | Summary]:
     """The import done by posttrail-trackd."""
     return hand_over(
         options.config.control_socket_of(options.journal),
-        [(log.name, log.fileno()) for log in logs],
+        [(name, raw.fileno()) for name, raw in files],
         {
             "host": wanted.host,
             "timezone": wanted.timezone,
@@ -127,9 +129,9 @@ def _watch(steps: Iterator[Progress | Summary]) -> Summary:
             if isinstance(step, Summary):
                 return step
         raise AssertionError("an import ends with its summary")
+    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
-    from rich.console import Console
 
     columns = (
         TextColumn("{task.description}", markup=False),

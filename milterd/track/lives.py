@@ -8,6 +8,7 @@ from its first line to ``removed``. Long ids (postconf(5)) never come again.
 from typing import Final
 
 from journal.events import STARTS, Event, Kind
+from journal.records import Record
 
 SECOND: Final = 1_000_000
 DAY: Final = 86_400 * SECOND
@@ -34,7 +35,7 @@ class Open:
         self.lives: list[Life] = []
         self.mentions: list[bytes] = []  # queue ids it was passed on under, not found yet
         self.doors: list[bytes] = []  # keys under which its refusals are looked up
-        self.stored: object | None = None  # journal.records.Record
+        self.stored: Record | None = None
         self.flags = 0
         self.dirty = False
 

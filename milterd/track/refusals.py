@@ -65,7 +65,7 @@ class Refusals:
         """The open message of a stored record without queue id, if memory has it."""
         for key in _keys(record.events):
             for message in self._by_key.get(key, []):
-                if isinstance(message.stored, Record) and message.stored.id == record.id:
+                if message.stored is not None and message.stored.id == record.id:
                     return message
         return None
 

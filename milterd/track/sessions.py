@@ -6,7 +6,8 @@ and saved with the log's position so that a restart loses none of it.
 """
 
 import json
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from journal.events import Event, Kind
 
@@ -114,17 +115,12 @@ class Sessions:
 
 
 def _plain(event: Event) -> list[object]:
-    return [
-        event.at_us, event.kind, event.source, event.pid, event.queue_id.decode("latin-1"),
-        [field.decode("latin-1") for field in event.fields],
-    ]  # fmt: skip
+    fields = [field.decode("latin-1") for field in event.fields]
+    queue_id = event.queue_id.decode("latin-1")
+    return [event.at_us, event.kind, event.source, event.pid, queue_id, fields]
 
 
-def _event(plain: list[object]) -> Event:
+def _event(plain: Sequence[Any]) -> Event:
     at_us, kind, source, pid, queue_id, fields = plain
-    assert isinstance(at_us, int) and isinstance(kind, int) and isinstance(source, int)
-    assert isinstance(pid, int) and isinstance(queue_id, str) and isinstance(fields, list)
-    return Event(
-        at_us, kind, source, pid, queue_id.encode("latin-1"),
-        tuple(str(field).encode("latin-1") for field in fields),
-    )  # fmt: skip
+    told = tuple(field.encode("latin-1") for field in fields)
+    return Event(at_us, kind, source, pid, queue_id.encode("latin-1"), told)

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Final
 
-from journal.writer import DiskFullError, Writer
+from journal.store import DiskFullError
+from journal.writer import Writer
 from milterd.track.bulk import Import, Progress
 from milterd.track.control import Caller, Door, plain
 from milterd.track.correlate import Correlator
@@ -86,7 +87,7 @@ class Tracker:
         now = time.monotonic()
         if now < self._full_until:
             return False
-        read = any([self._read(source) for source in self._sources])
+        read = sum(self._read(source) for source in self._sources) > 0
         if read and self._since is None:
             self._since = now
         worked = self._work_on()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from journal.events import ABSENT, FIELDS, Event, Kind, Source
 from journal.fold import KEYS_DROPPED, fold
 from journal.locality import Locality
-from journal.records import Direction, Message, Record, Recipient, Status
+from journal.records import Direction, Message, Recipient, Record, Status
 
 SECOND = 1_000_000
 INSIDE = Locality(local_domains=["example.com"])
@@ -19,7 +19,7 @@ INSIDE = Locality(local_domains=["example.com"])
 
 def say(at_s: float, kind: Kind, queue_id: bytes = b"Q1", /, **fields: bytes) -> Event:
     """An event by the names of its fields; what is not named is absent."""
-    named = {name: b"" for name in FIELDS[kind]}
+    named = dict.fromkeys(FIELDS[kind], b"")
     if "sender" in named and kind in (Kind.DOOR, Kind.TRANSACTION):
         named["sender"] = ABSENT
     assert set(fields) <= set(named), fields
@@ -57,9 +57,7 @@ def tried(
     **fields: bytes,
 ) -> Event:
     given_ = {"daemon": b"virtual", "delay": b"0.5", "text": b"delivered to maildir", **fields}
-    return say(
-        at_s, Kind.DELIVERY, queue_id, final_recipient=to, outcome=outcome, **given_
-    )
+    return say(at_s, Kind.DELIVERY, queue_id, final_recipient=to, outcome=outcome, **given_)
 
 
 def transaction(at_s: float = 1, queue_id: bytes = b"Q1", /, **fields: bytes) -> Event:
@@ -192,6 +190,63 @@ def test_expired_deleted_and_held_are_told_apart() -> None:
     assert rows(*held, tried(11, b"a@example.com"))[0][2:] == ("delivered", "stored")
     expired = folded([*base, say(9, Kind.EXPIRED)]).message.rows[0]
     assert expired.done_at_us == 9 * SECOND
+
+
+def test_the_first_score_that_is_a_number_is_the_spam_score() -> None:
+    verdicts = [
+        say(1, Kind.VERDICT, filter=b"a", score=b"much"),
+        say(1, Kind.VERDICT, filter=b"b", score=b""),
+        say(2, Kind.VERDICT, filter=b"c", score=b"7.5"),
+    ]
+    assert folded([transaction(), *verdicts]).message.spam_score == 7.5
+    assert folded([transaction(), verdicts[0]]).message.spam_score is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        (b"250 2.0.0 Ok", 250),
+        (b"host mx.example.net[192.0.2.1] said: 550-5.1.1 no", 550),
+        (b"host mx.example.net[192.0.2.1] said: what", None),
+        (b"connect to mx.example.net[192.0.2.1]:25: Connection refused", None),
+        (b"999 lives", None),
+        (b"2500 words", None),
+    ],
+)
+def test_the_reply_code_is_the_one_that_was_spoken(text: bytes, code: int | None) -> None:
+    event = tried(3, b"a@example.com", b"deferred", daemon=b"smtp", text=text, delay=b"soon")
+    (row,) = folded([queued(), event]).message.rows
+    assert (row.reply_code, row.delay_ms) == (code, None)
+
+
+def test_what_only_a_door_or_pickup_says_of_the_sender() -> None:
+    assert folded([say(1, Kind.PICKUP, uid=b"0", sender=b"root")]).message.sender == b"root"
+    unnamed = door(1, b"reject", b"CONNECT")
+    assert folded([unnamed]).message.sender is None
+    named = door(2, b"reject", b"RCPT", sender=b"s@example.net", recipient=b"a@example.com")
+    assert folded([unnamed, named]).message.sender == b"s@example.net"
+
+
+def test_an_odd_client_address_is_not_inside() -> None:
+    opened = client(ip=b"unknown")
+    assert folded([opened, queued()]).message.rows[0].direction == Direction.INBOUND
+
+
+def test_without_local_domains_the_delivery_agent_tells_where_mail_ends() -> None:
+    opened = say(1, Kind.CLIENT, client_ip=b"127.0.0.1")
+
+    def way(*events: Event) -> int | None:
+        record = fold([opened, *events], id=b"\0" * 8, host=b"mx", locality=Locality())
+        return record.message.rows[0].direction
+
+    assert way(queued()) is None
+    assert way(tried(3, b"a@example.com")) == Direction.INTERNAL
+    assert way(tried(3, b"a@example.com", daemon=b"smtp")) == Direction.OUTBOUND
+
+
+def test_what_is_said_twice_counts_once() -> None:
+    late = say(5, Kind.REMOVED)
+    assert rows(queued(), say(4, Kind.REMOVED), late) == [(None, None, "in_progress", "unknown")]
 
 
 # -- the door ---------------------------------------------------------------------------
@@ -334,6 +389,28 @@ def test_two_recipients_through_one_hop_keep_their_fates_apart() -> None:
     ]
 
 
+def test_a_recipient_of_several_that_the_inner_leg_names_otherwise_is_its_own_row() -> None:
+    second = reinjected()[4]
+    fields = list(second.fields)
+    fields[2] = b"b@example.com"
+    extra = tried(6, b"copy@example.com", b"sent", b"Q2")
+    events = reinjected(second._replace(fields=tuple(fields)), extra)
+    assert {row[0] for row in rows(*events)} == {
+        b"a@example.com", b"b@example.com", b"copy@example.com",
+    }  # fmt: skip
+
+
+def test_an_alias_that_forwards_elsewhere_keeps_its_recipient() -> None:
+    forwarded = {"daemon": b"local", "text": b"forwarded as Q2", "next_hop": b"forwarded"}
+    events = [
+        say(1, Kind.QUEUED, sender=b"s@example.net", instance=b"postfix-in"),
+        tried(3, b"old@example.com", next_queue_id=b"Q2", **forwarded),
+        queued(3, b"Q2"), tried(4, b"new@example.net", b"sent", b"Q2", daemon=b"smtp"),
+    ]  # fmt: skip
+    assert rows(*events) == [(b"old@example.com", b"new@example.net", "delivered", "relayed")]
+    assert folded(events).message.instance == b"postfix-in"
+
+
 def test_another_hosts_queue_id_is_no_hop() -> None:
     events = [queued(), tried(3, b"a@example.net", daemon=b"smtp", next_queue_id=b"FAR1")]
     assert rows(*events)[0][2:] == ("delivered", "relayed")
@@ -442,5 +519,3 @@ def test_every_pair_of_events_folds_without_raising() -> None:
 
 def test_rows_are_plain_recipients() -> None:
     assert all(isinstance(row, Recipient) for row in folded(STORY).message.rows)
-
-

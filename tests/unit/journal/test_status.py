@@ -6,7 +6,7 @@ from journal import status
 from journal.records import REASONS, Status
 from journal.status import Facts
 
-SENT = [
+SENT: list[tuple[Facts, int, str]] = [
     (Facts(b"sent", b"discard", b"2.0.0", b"policy"), Status.FILTERED, "discarded"),
     (Facts(b"sent", b"local", b"2.0.0", b"discarded"), Status.FILTERED, "discarded"),
     (Facts(b"sent", b"local", b"2.0.0", b"delivered to mailbox"), Status.DELIVERED, "stored"),
@@ -20,7 +20,7 @@ SENT = [
     (Facts(b"sent", b"smtp", b"2.5.0", b"250 moved to quarantine"), 2, "quarantined"),
 ]
 
-OTHERS = [
+OTHERS: list[tuple[Facts, int, str]] = [
     (Facts(b"bounced", b"smtp", b"5.1.1", b"said: 550"), Status.ERROR, "bounced"),
     (Facts(b"bounced", b"smtp", b"5.4.6", b"mail for x loops"), Status.ERROR, "looped"),
     (Facts(b"bounced", b"local", b"", b"mail forwarding loop for x"), Status.ERROR, "looped"),
@@ -61,6 +61,8 @@ def test_facts_make_the_status_and_its_reason(facts: Facts, expected: int, reaso
         (b"", b"4.7.1", b"try later", "temporary"),
         (b"", b"5.7.1", b"refused", "policy"),
         (b"", b"", b"", "policy"),
+        (b"554", b"5.7.1", b"554 5.7.1 <a@spam.example>: Sender address rejected", "policy"),
+        (b"554", b"5.7.1", b"<unclosed: spam", "spam"),
     ],
 )
 def test_refusals_name_their_reason(code: bytes, enhanced: bytes, text: bytes, reason: str) -> None:
@@ -78,6 +80,7 @@ def test_refusals_name_their_reason(code: bytes, enhanced: bytes, text: bytes, r
         (b"", b"connect to mx.example.com[192.0.2.1]:25: Connection timed out", "connection"),
         (b"4.4.2", b"lost connection while sending RCPT TO", "connection"),
         (b"4.0.0", b"host x said: 451 busy", "other"),
+        (b"4.0.0", b"host greylist.example[192.0.2.1] said: 451 busy", "other"),
     ],
 )
 def test_deferrals_name_their_reason(enhanced: bytes, text: bytes, reason: str) -> None:

@@ -1,0 +1,183 @@
+"""Read the lines of a log file, compressed or not, and say how far it has come.
+
+Formats: plain text, gzip (RFC 1952), bzip2, xz and Zstandard (RFC 8878), told apart by
+their first bytes, never by the name; ``-`` is standard input. What can be read of a
+truncated or damaged file is given first, and then the error.
+
+Raises NoInputError for a file that cannot be opened, DataError, which says at which
+byte, for compressed data that ends early or is damaged.
+"""
+
+import bz2
+import gzip
+import lzma
+import os
+import stat
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from types import TracebackType
+from typing import IO, Final, Protocol, cast
+
+from milterd.track.syslog import MAX_LINE
+from posttrail.errors import DataError, NoInputError
+
+_CHUNK: Final = 1 << 18
+_SECOND_US: Final = 1_000_000
+_GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
+
+
+class _Reader(Protocol):
+    def read1(self, size: int, /) -> bytes: ...
+
+
+class _Counted:
+    """A raw file that counts what was read of it, and lets its first bytes be seen."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self.head = raw.read(6) or b""
+        self._pending = self.head
+        self.count = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._raw.read(size) if not self._pending else self._pending
+        if self._pending and 0 <= size < len(data):
+            data, self._pending = data[:size], data[size:]
+        else:
+            self._pending = b""
+        self.count += len(data)
+        return data
+
+    read1 = read
+
+
+def decompressed(raw: IO[bytes]) -> tuple[_Reader, _Counted]:
+    """The content of an open file, and the counter of what was read of the file itself."""
+    counted = _Counted(raw)
+    source = cast(IO[bytes], counted)
+    reader: object = counted
+    if counted.head.startswith(_GZIP):
+        reader = gzip.GzipFile(fileobj=source, mode="rb")
+    elif counted.head.startswith(_BZIP2):
+        reader = bz2.BZ2File(source)
+    elif counted.head.startswith(_XZ):
+        reader = lzma.LZMAFile(source)  # noqa: SIM115 - LogFile closes what is below it
+    elif counted.head.startswith(_ZSTD):
+        reader = _zstd(source)
+    return cast(_Reader, reader), counted
+
+
+def broken() -> tuple[type[Exception], ...]:
+    """What reading damaged or truncated compressed data may raise."""
+    zstandard = sys.modules.get("zstandard")
+    known = (EOFError, zlib.error, lzma.LZMAError, OSError)
+    return (*known, zstandard.ZstdError) if zstandard is not None else known
+
+
+def _zstd(source: IO[bytes]) -> object:
+    import zstandard  # only who has such a file pays for it
+
+    return zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+
+
+def open_raw(name: str) -> IO[bytes]:
+    """The file of that name as it is on disk, unbuffered; ``-`` is standard input."""
+    try:
+        descriptor = os.dup(0) if name == "-" else os.open(name, os.O_RDONLY)
+        return os.fdopen(descriptor, "rb", 0)
+    except OSError as error:
+        raise NoInputError(f"{name}: {error.strerror or error}") from error
+
+
+class LogFile:
+    """A log file's lines, read once from the first to the last."""
+
+    def __init__(self, name: str, raw: IO[bytes]) -> None:
+        """``raw`` is open for reading at its first byte; it is closed with this object."""
+        self.name = name
+        self.unterminated = False
+        """Whether the last line had no newline: it may be the half of one."""
+        self._raw = raw
+        self._first: bytes | None = None
+        self._broken: Exception | None = None
+        try:
+            self._reader, self._counted = decompressed(raw)
+            status = os.fstat(raw.fileno())
+        except OSError as error:
+            raise NoInputError(f"{name}: {error.strerror or error}") from error
+        regular = stat.S_ISREG(status.st_mode)
+        self.size: int = status.st_size if regular else 0
+        """Bytes of the file as it is on disk, 0 where that is not known."""
+        self._mtime_us = int((status.st_mtime if regular else time.time()) * _SECOND_US)
+
+    @classmethod
+    def open(cls, name: str) -> "LogFile":
+        """The file of that name, ``-`` for standard input."""
+        return cls(name, open_raw(name))
+
+    @property
+    def consumed(self) -> int:
+        """Bytes of the file (compressed, where it is) that were read so far."""
+        return self._counted.count
+
+    @property
+    def reference_us(self) -> int:
+        """When the log was last written: gzip's header knows better than the file."""
+        if isinstance(self._reader, gzip.GzipFile):
+            self.head()
+            if self._reader.mtime:
+                return self._reader.mtime * _SECOND_US
+        return self._mtime_us
+
+    def head(self) -> list[bytes]:
+        """The first whole lines, to look at beforehand; ``lines`` gives them again."""
+        if self._first is None:
+            self._first = self._read()
+        lines = self._first.split(b"\n")
+        return lines[:-1] or lines
+
+    def lines(self) -> Iterator[bytes]:
+        """Every line, without its newline."""
+        self.head()
+        chunk, self._first = self._first or b"", b""
+        rest = b""
+        while chunk:
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            if len(rest) > MAX_LINE:  # one over the cap, so that it is seen to be cut
+                rest = rest.lstrip(b"\0")[: MAX_LINE + 1]
+            yield from lines
+            chunk = self._read()
+        if rest:
+            self.unterminated = True
+            yield rest
+        if self._broken is not None:
+            what = "ends early" if isinstance(self._broken, EOFError) else "is damaged"
+            raise DataError(f"{self.name}: compressed data {what} at byte {self.consumed}")
+
+    def _read(self) -> bytes:
+        """The next bytes of the log; b"" at the end, or where the file is damaged."""
+        if self._broken is not None:
+            return b""
+        try:
+            return self._reader.read1(_CHUNK)
+        except broken() as error:
+            self._broken = error
+            return b""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._raw.close()
+
+    def __enter__(self) -> "LogFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
