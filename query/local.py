@@ -20,7 +20,7 @@ from query.cursor import Signer
 from query.match import Query
 from query.rows import Row
 from query.scope import Scope
-from query.search import Found, counts, search
+from query.search import Counts, Found, counts, search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,29 +45,38 @@ class Local:
         return map(_row, search(self.reader, query, scope))
 
     def page(
-        self, query: Query, scope: Scope, *, limit: int | None, cursor: str | None = None
+        self,
+        query: Query,
+        scope: Scope,
+        *,
+        limit: int | None,
+        cursor: str | None = None,
+        count: bool = True,
     ) -> Page:
-        """The first ``limit`` rows (None: all), or those behind the cursor."""
+        """The first ``limit`` rows (None: all), or those behind the cursor; counted if wanted."""
         after = None
         if cursor is not None:
             query, after = self._signer.resume(cursor, query, scope)
         found = search(self.reader, query, scope, after=after)
         if limit is None:
-            by_status, counted = self._counts(query, scope), "message"
-            return Page(rows=map(_row, found), next=None, counts=by_status, counted=counted)
+            known = counts(self.reader, query, scope) if count else None
+            return _page(map(_row, found), known, next=None)
         shown = list(islice(found, limit))
+        following = None
         if next(found, None) is not None:
             following = self._signer.sign(query, scope, shown[-1].position)
         elif cursor is None:
             return Page(rows=map(_row, shown), next=None, counts=_count(shown), counted="row")
-        else:
-            following = None
-        by_status = self._counts(query, scope)
-        return Page(rows=map(_row, shown), next=following, counts=by_status, counted="message")
+        known = counts(self.reader, query, scope) if count else None
+        return _page(map(_row, shown), known, next=following)
 
-    def _counts(self, query: Query, scope: Scope) -> Mapping[str, int]:
-        found = counts(self.reader, query, scope) or {}
-        return {status.token: found[status] for status in Status if found.get(status)}
+
+def _page(rows: Iterator[Row], known: Counts | None, *, next: str | None) -> Page:
+    if known is None:
+        return Page(rows=rows, next=next, counts={}, counted="row")
+    by_status = {status.token: known.by_status.get(status, 0) for status in Status}
+    by_status = {token: number for token, number in by_status.items() if number}
+    return Page(rows=rows, next=next, counts=by_status, counted=known.what)
 
 
 def read(options: Globals, work: Callable[[Local], int]) -> int:

@@ -57,7 +57,8 @@ def report(
     rows = parse_limit(limit)
 
     def work(source: Local) -> int:
-        page = source.page(query, Scope.all(), limit=rows, cursor=cursor)
+        counted = form == "table"
+        page = source.page(query, Scope.all(), limit=rows, cursor=cursor, count=counted)
         return write(page, form)
 
     return local.read(options, work)
@@ -98,7 +99,7 @@ def parse(filters: dict[str, str | None], *, now_us: int) -> Query:
         message_id=given("message_id", lambda id: os.fsencode(id.strip("<> "))),
         queue_id=given("queue_id", os.fsencode),
         client_ip=given("client_ip", client_ip),
-        text=None if text is None else text.casefold(),
+        text=text.casefold() if text else None,
         statuses=frozenset(_tokens(filters["status"], _STATUSES, "status").values()),
         reasons=frozenset(_tokens(filters["reason"], dict.fromkeys(REASONS, 0), "reason")),
         directions=frozenset(_tokens(filters["direction"], _DIRECTIONS, "direction").values()),

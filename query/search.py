@@ -64,24 +64,45 @@ def search(
                 yield found
 
 
-def counts(reader: Reader, query: Query, scope: Scope) -> Mapping[int, int] | None:
-    """Messages by their worst status, from the index alone; None where it cannot tell.
+class Counts(NamedTuple):
+    """How many there are of each status."""
 
-    The index knows the worst of all rows, which is for those who may see all rows,
-    and one term at a time.
+    what: str  # "row"; or "message", by its worst row
+    by_status: Mapping[int, int]
+
+
+def counts(reader: Reader, query: Query, scope: Scope) -> Counts | None:
+    """Counts of a whole report without reading a message; None where nothing tells them.
+
+    The index knows one term at a time, and the worst of all rows, which is for those who
+    may see all rows. The counters know all rows of the journal.
     """
-    terms = _sole_terms(query)
-    if terms is None or not scope.operator:
+    if not scope.operator or not _is_plain(query):
         return None
-    since_us, until_us = query.window.since_us, query.window.until_us
-    if len(terms) == 1:
-        found: Mapping[int, int] = reader.count(*terms[0], since_us, until_us)
-    else:
-        statuses: dict[bytes, int] = {}
-        for term in terms:
-            statuses.update(reader.hits(*term, since_us, until_us))
-        found = Counter(statuses.values())
-    return {status: count for status, count in found.items() if status != NO_STATUS}
+    window, choices = query.window, _indexed(query)
+    if not choices and window == Window(spelled=window.spelled):
+        hourly = reader.hourly(window.since_us, window.until_us)
+        numbers = {status.token: int(status) for status in Status}
+        rows: Counter[int] = Counter()
+        for (_hour, token), number in hourly.items():
+            rows[numbers[token]] += number
+        return Counts("row", rows)
+    if len(choices) != 1:
+        return None
+    found = _count_messages(reader, choices[0], window)
+    return Counts("message", {each: n for each, n in found.items() if each != NO_STATUS})
+
+
+def _count_messages(reader: Reader, terms: tuple[Term, ...], window: Window) -> Mapping[int, int]:
+    """Messages by status that stand under any of the terms."""
+    each = [reader.count(*term, window.since_us, window.until_us) for term in terms]
+    some = [counted for counted in each if counted]
+    if len(some) < 2:
+        return some[0] if some else {}
+    statuses: dict[bytes, int] = {}  # mail to oneself stands under both
+    for term in terms:
+        statuses.update(reader.hits(*term, window.since_us, window.until_us))
+    return Counter(statuses.values())
 
 
 def driver(reader: Reader, query: Query, scope: Scope) -> tuple[Term | None, ...]:
@@ -125,14 +146,10 @@ def _indexed(query: Query) -> list[tuple[Term, ...]]:
     return choices
 
 
-def _sole_terms(query: Query) -> tuple[Term, ...] | None:
-    """The terms of a query that asks for one indexed thing and nothing else."""
-    if query.text or query.statuses or query.reasons or query.directions:
-        return None
-    if query.silent_for_us is not None:
-        return None
-    choices = _indexed(query)
-    return choices[0] if len(choices) == 1 else None
+def _is_plain(query: Query) -> bool:
+    """Whether a query has no filter beyond its window and what is indexed by itself."""
+    filters = query.text, query.statuses, query.reasons, query.directions, query.silent_for_us
+    return not any(filters)
 
 
 def _scope_terms(scope: Scope) -> tuple[Term, ...]:

@@ -288,10 +288,21 @@ def test_counts_are_of_the_whole_report_or_absent(shelf: "Shelf") -> None:
     whole = shelf.source.page(query, ALL, limit=50)
     assert whole.counts == {"delivered": 3, "error": 3}  # rows: all of them are on the page
     assert whole.counted == "row"
+    everything = shelf.source.page(ANY, ALL, limit=2)  # from the counters, which count rows
+    assert (everything.counts, everything.counted) == ({"delivered": 3, "error": 3}, "row")
+    assert shelf.source.page(ANY, ALL, limit=2, count=False).counts == {}
     filtered = replace(query, statuses=frozenset({int(Status.ERROR)}))
     assert shelf.source.page(filtered, ALL, limit=2).counts == {}
     mine = Scope.of(mailboxes=[b"to@example.org"])
     assert shelf.source.page(query, mine, limit=2).counts == {}  # the worst row is not all theirs
+
+
+def test_mail_to_oneself_counts_once(shelf: "Shelf") -> None:
+    for second in range(3):
+        shelf.put(row(), sender=b"to@example.org", at_us=NOON_US + second * SECOND_US)
+    shelf.put(row(b"x@example.net"), sender=b"to@example.org")
+    query = replace(ANY, address=b"to@example.org")
+    assert shelf.source.page(query, ALL, limit=1).counts == {"delivered": 4}
 
 
 def test_a_cursor_serves_its_own_search_only(shelf: "Shelf") -> None:
