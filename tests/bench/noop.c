@@ -5,14 +5,24 @@
  * same macros. Usage: noop SOCKET
  */
 #include <stdio.h>
-#include <string.h>
 #include <libmilter/mfapi.h>
 
-static sfsistat on_connect(SMFICTX *c, char *name, _SOCK_ADDR *from) { (void)c; (void)name; (void)from; return SMFIS_CONTINUE; }
-static sfsistat on_word(SMFICTX *c, char *word) { (void)c; (void)word; return SMFIS_CONTINUE; }
-static sfsistat on_args(SMFICTX *c, char **args) { (void)c; (void)args; return SMFIS_CONTINUE; }
-static sfsistat on_header(SMFICTX *c, char *name, char *value) { (void)c; (void)name; (void)value; return SMFIS_CONTINUE; }
-static sfsistat on_event(SMFICTX *c) { (void)c; return SMFIS_CONTINUE; }
+#define SILENT(name, ...) static sfsistat name(__VA_ARGS__) { return SMFIS_NOREPLY; }
+
+/* libmilter complains to syslog of each CONTINUE where no reply was negotiated. */
+SILENT(on_connect, SMFICTX *c __attribute__((unused)), char *name __attribute__((unused)),
+    _SOCK_ADDR *from __attribute__((unused)))
+SILENT(on_helo, SMFICTX *c __attribute__((unused)), char *name __attribute__((unused)))
+SILENT(on_args, SMFICTX *c __attribute__((unused)), char **args __attribute__((unused)))
+SILENT(on_header, SMFICTX *c __attribute__((unused)), char *name __attribute__((unused)),
+    char *value __attribute__((unused)))
+SILENT(on_event, SMFICTX *c __attribute__((unused)))
+
+static sfsistat on_end(SMFICTX *c)
+{
+    (void)c;
+    return SMFIS_CONTINUE;
+}
 
 static sfsistat on_negotiate(SMFICTX *c, unsigned long f0, unsigned long f1, unsigned long f2,
     unsigned long f3, unsigned long *a, unsigned long *p, unsigned long *f4, unsigned long *f5)
@@ -35,9 +45,9 @@ int main(int argc, char **argv)
 {
     struct smfiDesc desc = {
         .xxfi_name = "noop", .xxfi_version = SMFI_VERSION, .xxfi_flags = SMFIF_SETSYMLIST,
-        .xxfi_connect = on_connect, .xxfi_helo = on_word, .xxfi_envfrom = on_args,
+        .xxfi_connect = on_connect, .xxfi_helo = on_helo, .xxfi_envfrom = on_args,
         .xxfi_envrcpt = on_args, .xxfi_header = on_header, .xxfi_eoh = on_event,
-        .xxfi_eom = on_event, .xxfi_abort = on_event, .xxfi_close = on_event,
+        .xxfi_eom = on_end, .xxfi_abort = on_end, .xxfi_close = on_end,
         .xxfi_data = on_event, .xxfi_negotiate = on_negotiate,
     };
     if (argc != 2 || smfi_setconn(argv[1]) != MI_SUCCESS || smfi_register(desc) != MI_SUCCESS) {

@@ -1,73 +1,66 @@
-"""A pymilter that does nothing, with the same flags as posttrail-milterd: the floor in Python.
+"""A pymilter that does nothing, with the flags of posttrail-milterd: the floor in Python.
 
     pymilter_noop.py SOCKET
 
-No-reply callbacks, no body, few macros; the end of the message is answered CONTINUE.
+It takes the same events (all but the body) straight from the C module and answers none
+of them but the end of the message.
 """
 
+from __future__ import annotations
+
 import sys
+from typing import Final
 
-import Milter
+import milter
+
+_NO_BODY: Final = milter.P_NOBODY | milter.P_NOUNKNOWN | milter.P_RCPT_REJ
+_NO_REPLY: Final = (
+    milter.P_NR_CONN | milter.P_NR_HELO | milter.P_NR_MAIL | milter.P_NR_RCPT
+    | milter.P_NR_DATA | milter.P_NR_HDR | milter.P_NR_EOH
+)  # fmt: skip
+_MACROS: Final = {
+    milter.M_CONNECT: "j {client_port} {daemon_name}",
+    milter.M_HELO: "{tls_version} {cipher}",
+    milter.M_ENVFROM: "i {auth_authen} {auth_type}",
+    milter.M_ENVRCPT: "i {rcpt_mailer} {rcpt_host} {rcpt_addr}",
+    milter.M_DATA: "i",
+    milter.M_EOM: "i",
+}
 
 
-@Milter.rejected_recipients
-class Noop(Milter.Base):
-    """Takes every event that posttrail-milterd takes, and forgets it."""
+def negotiate(ctx: milter.milterContext, options: list[int]) -> int:
+    """Ask for no replies and for the macros that a recorder needs."""
+    options[:] = [milter.SETSYMLIST, options[1] & (_NO_BODY | _NO_REPLY), 0, 0]
+    for stage, names in _MACROS.items():
+        ctx.setsymlist(stage, names)
+    return milter.CONTINUE
 
-    def negotiate(self, opts: list[int]) -> int:
-        """Ask for no replies and for the macros that a recorder needs."""
-        super().negotiate(opts)
-        # pymilter 1.0.5's own setsymlist fails on Python 3; the context's works.
-        self._ctx.setsymlist(Milter.M_CONNECT, "j {client_port} {daemon_name}")
-        self._ctx.setsymlist(Milter.M_HELO, "{tls_version} {cipher}")
-        self._ctx.setsymlist(Milter.M_ENVFROM, "i {auth_authen} {auth_type}")
-        self._ctx.setsymlist(Milter.M_ENVRCPT, "i {rcpt_mailer} {rcpt_host} {rcpt_addr}")
-        self._ctx.setsymlist(Milter.M_DATA, "i")
-        self._ctx.setsymlist(Milter.M_EOM, "i")
-        return int(Milter.CONTINUE)
 
-    @Milter.noreply
-    def connect(self, hostname: str, family: int, hostaddr: object) -> int:
-        """Nothing."""
-        return int(Milter.CONTINUE)
+def silent(ctx: milter.milterContext, *_: object) -> int:
+    """An event that nobody waits for an answer to."""
+    return milter.NOREPLY
 
-    @Milter.noreply
-    def hello(self, hostname: str) -> int:
-        """Nothing."""
-        return int(Milter.CONTINUE)
 
-    @Milter.noreply
-    def envfrom(self, address: str, *params: str) -> int:
-        """Nothing."""
-        return int(Milter.CONTINUE)
-
-    @Milter.noreply
-    def envrcpt(self, address: str, *params: str) -> int:
-        """Nothing."""
-        return int(Milter.CONTINUE)
-
-    @Milter.noreply
-    def data(self) -> int:
-        """Nothing."""
-        return int(Milter.CONTINUE)
-
-    @Milter.noreply
-    def header(self, name: str, value: str) -> int:
-        """Nothing."""
-        return int(Milter.CONTINUE)
-
-    @Milter.noreply
-    def eoh(self) -> int:
-        """Nothing."""
-        return int(Milter.CONTINUE)
+def answer(ctx: milter.milterContext, *_: object) -> int:
+    """The end of a message, of a transaction, of a connection."""
+    return milter.CONTINUE
 
 
 def main() -> None:
     """Serve until SIGTERM."""
-    Milter.factory = Noop
-    Milter.set_flags(0)
-    Milter.set_exception_policy(Milter.CONTINUE)
-    Milter.runmilter("noop", sys.argv[1], 30)
+    for register in (
+        milter.set_connect_callback, milter.set_helo_callback, milter.set_envfrom_callback,
+        milter.set_envrcpt_callback, milter.set_header_callback, milter.set_eoh_callback,
+    ):  # fmt: skip
+        register(silent)
+    for register in (milter.set_eom_callback, milter.set_abort_callback, milter.set_close_callback):
+        register(answer)
+    milter.set_flags(milter.SETSYMLIST)
+    milter.set_exception_policy(milter.CONTINUE)
+    milter.register("noop", unknown=answer, data=silent, negotiate=negotiate)
+    milter.setconn(sys.argv[1])
+    milter.opensocket(True)
+    milter.main()
 
 
 if __name__ == "__main__":
