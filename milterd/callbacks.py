@@ -16,14 +16,15 @@ import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Final
 
 import milter
 
-from milterd.headers import is_wanted
+from milterd.headers import wanted
 from milterd.metrics import Counters
-from milterd.recorder import now_us
+from milterd.recorder import Make, now_us
 from milterd.spool import encode_body
 from milterd.transaction import Session, SubjectRule, Transaction, record
 from posttrail.errors import UnavailableError
@@ -57,7 +58,7 @@ MACROS: Final = (
 class Sink:
     """Where all connections lead."""
 
-    put: Callable[[bytes], None]
+    put: Callable[[Make, int], None]
     counters: Counters
     subject: SubjectRule
     silent: bool  # whether to ask the MTA not to wait for replies
@@ -97,17 +98,15 @@ class Connection:
     def connect(self, ctx: milter.milterContext, name: str, family: int, address: object) -> None:
         """A client; the address is (ip, port, ...), and something else for AF_UNIX or none."""
         self.sink.counters.connections += 1
-        session = self.session = Session()
-        session.name = name
-        if isinstance(address, tuple):
-            session.ip, session.port = address[:2]
+        ip, port = address[:2] if isinstance(address, tuple) else ("", 0)
+        self.session = Session(name, ip, port)
         self._client(ctx)
 
     def helo(self, ctx: milter.milterContext, name: str) -> None:
         """HELO or EHLO; comes again after STARTTLS, and only then with TLS."""
-        self.session.helo = name
         version = _macro(ctx, "{tls_version}")
-        self.session.tls = f"{version} {_macro(ctx, '{cipher}')}".rstrip() if version else ""
+        tls = f"{version} {_macro(ctx, '{cipher}')}".rstrip() if version else ""
+        self.session = self.session._replace(helo=name, tls=tls)
 
     def mail(self, ctx: milter.milterContext, *arguments: bytes) -> None:
         """MAIL FROM. Postfix has no queue id yet, Sendmail and local mail do."""
@@ -136,8 +135,8 @@ class Connection:
 
     def header(self, ctx: milter.milterContext, name: str, value: bytes) -> None:
         """A header field; comes after the whole message was received."""
-        folded = name.lower()
-        if is_wanted(folded) and self.transaction:
+        folded = wanted(name)
+        if folded and self.transaction:
             self.transaction.add_field(folded, value)
 
     def eoh(self, ctx: milter.milterContext) -> None:
@@ -159,12 +158,12 @@ class Connection:
         self._end(aborted=True)
 
     def _client(self, ctx: milter.milterContext) -> None:
-        session = self.session
-        session.ip = session.ip or _macro(ctx, "{client_addr}")
-        port = _macro(ctx, "{client_port}")  # XCLIENT does not change it
-        if port.isdecimal():
-            session.port = int(port)
-        session.daemon = _macro(ctx, "{daemon_name}")
+        ip, port = self.session.ip, _macro(ctx, "{client_port}")  # XCLIENT does not change it
+        self.session = self.session._replace(
+            ip=ip or _macro(ctx, "{client_addr}"),
+            port=int(port) if port.isdecimal() else self.session.port,
+            daemon=_macro(ctx, "{daemon_name}"),
+        )
 
     def _reach(self, stage: str, ctx: milter.milterContext) -> None:
         if self.transaction:
@@ -174,17 +173,23 @@ class Connection:
     def _end(self, *, aborted: bool) -> None:
         transaction, self.transaction = self.transaction, None
         if transaction:
-            sink = self.sink
-            sink.open.discard(self)
-            body = record(
+            self.sink.open.discard(self)
+            make = partial(
+                _body,
                 self.session,
                 transaction,
                 end_us=now_us(),
                 aborted=aborted,
-                subject=sink.subject,
+                subject=self.sink.subject,
             )
-            if body:
-                sink.put(encode_body(body))
+            self.sink.put(make, transaction.size_bytes())
+
+
+def _body(
+    session: Session, said: Transaction, *, end_us: int, aborted: bool, subject: SubjectRule
+) -> bytes | None:
+    body = record(session, said, end_us=end_us, aborted=aborted, subject=subject)
+    return encode_body(body) if body else None
 
 
 def open_socket(name: str, sink: Sink) -> None:
@@ -286,7 +291,5 @@ def _recover(kind: type[BaseException], error: BaseException, places: TracebackT
     elif connection.transaction is None:
         log.debug("bytes that are not UTF-8 in a name")
         text = error.object.decode("utf-8", "surrogateescape")
-        if connection.session.name:
-            connection.session.helo = text
-        else:
-            connection.session.name = text
+        known = connection.session
+        connection.session = known._replace(helo=text) if known.name else known._replace(name=text)

@@ -12,6 +12,7 @@ Raises nothing: a field that makes no sense is no verdict.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 ENVELOPE: Final = frozenset({"message-id", "subject", "from", "date"})
@@ -37,9 +38,12 @@ class Verdict(NamedTuple):
     evidence: str  # the field as it was, unfolded
 
 
-def is_wanted(name: str) -> bool:
-    """Whether a field of this name, in lower case, tells us something."""
-    return name in ENVELOPE or name in OTHERS or name.startswith(PREFIXES)
+@lru_cache(maxsize=256)
+def wanted(name: str) -> str:
+    """A field's name in lower case if such a field tells us something, else ""."""
+    folded = name.lower()
+    told = folded in ENVELOPE or folded in OTHERS or folded.startswith(PREFIXES)
+    return folded if told else ""
 
 
 def unfold(value: str) -> str:

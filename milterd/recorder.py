@@ -1,18 +1,24 @@
 """From the callbacks to the spool: a bounded queue and the one thread that empties it.
 
 ``put`` never waits and never fails: what finds the queue full is counted, and a ``lost`` record
-tells the spool as soon as it can be written. The thread appends what has gathered, at most every
-20 ms, makes it durable at most every 100 ms, and writes a heartbeat every 5 s, without which
-trackd takes the interval for a gap. While the disk is full it tries again every second.
+tells the spool as soon as it can be written. The thread makes and appends the records that have
+gathered, at most every 50 ms, makes them durable at most every 100 ms, and writes a heartbeat
+every 5 s, without which trackd takes the interval for a gap. While the disk is full it tries
+again every second.
 
-Logs "spool cannot be written" (error), "spool can be written again" (warning when records were
-lost meanwhile, else info), "records lost at stop" (error). Raises nothing.
+Records are made in this thread, in one go: callbacks of several sessions that each hold the
+interpreter a little longer fight for it, at up to twice the CPU (measured).
+
+Logs "record failed" (error), "spool cannot be written" (error), "spool can be written again"
+(warning when records were lost meanwhile, else info), "records lost at stop" (error), "old spool
+segments stay" (warning), "spool segment removed" (info). Raises nothing.
 """
 
 import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from milterd.metrics import Counters
@@ -20,7 +26,9 @@ from milterd.spool import Body, SpoolWriter, encode_body
 
 log = logging.getLogger(__name__)
 
-GATHER_S: Final = 0.02
+Make = Callable[[], bytes | None]
+
+GATHER_S: Final = 0.05
 SYNC_S: Final = 0.1
 RETRY_S: Final = 1.0
 BEAT_S: Final = 5.0  # trackd expects one every 10 s
@@ -43,7 +51,7 @@ class Recorder:
         self._counters = counters
         self._most_records, self._most_bytes = records, size_bytes
         self._keep_us = keep_us
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[tuple[Make, int]] = deque()
         self._lost = 0  # since the last lost record
         self._lock = threading.Lock()  # of the queue, its bytes and _lost
         self._wake = threading.Event()
@@ -55,16 +63,16 @@ class Recorder:
         """Begin to write."""
         self._thread.start()
 
-    def put(self, body: bytes) -> None:
-        """Queue a record, or count it as lost."""
+    def put(self, make: Make, size_bytes: int) -> None:
+        """Queue what will make a record's body (None: there is none), or count it as lost."""
         counters = self._counters
         with self._lock:
-            queued_bytes = counters.queue_bytes + len(body)
+            queued_bytes = counters.queue_bytes + size_bytes
             if len(self._queue) >= self._most_records or queued_bytes > self._most_bytes:
                 self._lost += 1
                 counters.lost += 1
                 return
-            self._queue.append(body)
+            self._queue.append((make, size_bytes))
             counters.queue_bytes = queued_bytes
             counters.queue_records += 1
         if not self._wake.is_set():
@@ -116,6 +124,7 @@ class Recorder:
         self.turned_at = time.monotonic()
         if self._counters.failing:
             self._write([])
+        if self._counters.failing:
             return
         group = self._take()
         if self.turned_at >= self._beat_due and not self._queue:
@@ -132,9 +141,18 @@ class Recorder:
             count = min(len(self._queue), GROUP_RECORDS)
             group = [self._queue.popleft() for _ in range(count)]
             counters.queue_records -= count
-            counters.queue_bytes -= sum(map(len, group))
-        counters.records += count
-        return group + self._take_lost()
+            counters.queue_bytes -= sum([size for _, size in group])
+        made = [body for make, _ in group if (body := self._made(make))]
+        counters.records += len(made)
+        return made + self._take_lost()
+
+    def _made(self, make: Make) -> bytes | None:
+        try:
+            return make()
+        except Exception:  # the callback's work, done later: our bug must cost one record, not all
+            self._counters.failures += 1
+            log.exception("record failed failures=%d", self._counters.failures)
+            return None
 
     def _take_lost(self) -> list[bytes]:
         with self._lock:

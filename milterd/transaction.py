@@ -2,13 +2,13 @@
 
 Knows RFC 5321's envelope and RFC 5322's header, nothing of libmilter: arguments and macros
 come as they were spoken, bytes where the wire's bytes were kept, else text with
-``surrogateescape``. Gathering does next to nothing, because the MTA waits for it; all
-reading is done once, at the end. Raises nothing.
+``surrogateescape``. Gathering does next to nothing, because the MTA waits for it; all reading
+is done by ``record``, once, by whoever has the time. Raises nothing.
 """
 
 import hashlib
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from milterd.headers import ENVELOPE, unfold, verdicts
 from milterd.spool import VERSION, Body
@@ -19,14 +19,15 @@ VALUE_BYTES: Final = 4000  # kept of one field
 SubjectRule = Callable[[str], str]
 
 
-class Session:
-    """What holds for all transactions of a connection."""
+class Session(NamedTuple):
+    """What holds for all transactions of a connection, until a new HELO."""
 
-    __slots__ = ("daemon", "helo", "ip", "name", "port", "tls")
-
-    def __init__(self) -> None:
-        self.ip = self.name = self.helo = self.tls = self.daemon = ""
-        self.port = 0
+    name: str = ""
+    ip: str = ""
+    port: int = 0
+    daemon: str = ""
+    helo: str = ""
+    tls: str = ""
 
 
 class Transaction:
@@ -55,6 +56,11 @@ class Transaction:
         """One header field, its name in lower case."""
         if len(self.fields) < FIELDS:
             self.fields.append((name, value[:VALUE_BYTES]))
+
+    def size_bytes(self) -> int:
+        """About how much memory this takes."""
+        values = sum([len(value) for _, value in self.fields])
+        return 1000 + 300 * len(self.recipients) + values
 
 
 def record(

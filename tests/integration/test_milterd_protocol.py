@@ -528,6 +528,7 @@ def test_a_full_disk_is_survived_counted_and_told(start: Start, until: Callable[
         unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         resource.prlimit(milterd.process.pid, resource.RLIMIT_FSIZE, unlimited)
         until(lambda: "spool can be written again" in milterd.errors.read_text())
+        until(lambda: milterd.gauge("queue_records") == milterd.gauge("spool_failing") == 0)
         mta.message(b"ROOM")
     records = milterd.recorded()
     assert records[-1]["id"] == "ROOM"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milterd.headers import EVIDENCE_CHARS, VERDICTS, is_wanted, unfold, verdicts
+from milterd.headers import EVIDENCE_CHARS, VERDICTS, unfold, verdicts, wanted
 
 
 def found(*fields: tuple[str, str]) -> list[tuple[str, str, str]]:
@@ -19,12 +19,12 @@ def found(*fields: tuple[str, str]) -> list[tuple[str, str, str]]:
      "x-spam-flag", "x-spamd-result", "x-virus-scanned"],
 )  # fmt: skip
 def test_fields_that_tell_something_are_wanted(name: str) -> None:
-    assert is_wanted(name)
+    assert wanted(name) == wanted(name.upper()) == name
 
 
-@pytest.mark.parametrize("name", ["to", "mime-version", "x-mailer", "subject2", "", "Subject"])
+@pytest.mark.parametrize("name", ["to", "mime-version", "x-mailer", "subject2", ""])
 def test_other_fields_are_not(name: str) -> None:
-    assert not is_wanted(name)
+    assert not wanted(name)
 
 
 def test_unfolding_keeps_the_white_space() -> None:

@@ -61,12 +61,16 @@ def body(number: int, padding: int = 0) -> bytes:
     return encode_body({"t": "txn", "n": number, "x": "x" * padding})
 
 
+def put(recorder: Recorder, made: bytes) -> None:
+    recorder.put(lambda: made, len(made))
+
+
 def test_everything_is_written_between_start_and_stop(recorder: Recorder, tmp_path: Path) -> None:
     for number in range(50):
-        recorder.put(body(number))
+        put(recorder, body(number))
     recorder.start()
     for number in range(50, 100):
-        recorder.put(body(number))
+        put(recorder, body(number))
     assert recorder.finish(10)
     assert [record["n"] for record in told(tmp_path, "txn")] == list(range(100))
     kinds = [parse_line(line) for line in (tmp_path / "current").read_bytes().splitlines()]
@@ -78,7 +82,7 @@ def test_a_full_queue_counts_and_tells(
     recorder: Recorder, counters: Counters, tmp_path: Path
 ) -> None:
     for number in range(130):
-        recorder.put(body(number))
+        put(recorder, body(number))
     assert (counters.queue_records, counters.lost) == (100, 30)
     recorder.start()
     assert recorder.finish(10)
@@ -89,7 +93,7 @@ def test_a_full_queue_counts_and_tells(
 
 def test_the_queue_is_bounded_in_bytes_too(recorder: Recorder, counters: Counters) -> None:
     for number in range(20):
-        recorder.put(body(number, padding=1000))
+        put(recorder, body(number, padding=1000))
     assert counters.queue_bytes <= 10_000
     assert counters.queue_records + counters.lost == 20
     assert counters.lost > 0
@@ -107,7 +111,7 @@ def test_a_full_disk_is_tried_again_and_nothing_taken_is_lost(
     recorder.start()
     assert disk.tried.wait(10)
     for number in range(100):
-        recorder.put(body(number))
+        put(recorder, body(number))
     disk.tried.clear()
     assert disk.tried.wait(10)
     assert counters.failing == 1
@@ -126,7 +130,7 @@ def test_a_disk_full_to_the_end_is_said(
     recorder.start()
     assert disk.tried.wait(10)
     for number in range(7):
-        recorder.put(body(number))
+        put(recorder, body(number))
     assert recorder.finish(10)
     assert told(tmp_path, "txn") == []
 
@@ -136,3 +140,20 @@ def test_old_segments_are_removed(recorder: Recorder, tmp_path: Path) -> None:
     recorder.start()
     assert recorder.finish(10)
     assert list(tmp_path.glob("*.seg")) == []
+
+
+def test_a_record_that_cannot_be_made_costs_only_itself(
+    recorder: Recorder, counters: Counters, tmp_path: Path, expected_log: ExpectedLog
+) -> None:
+    def fail() -> bytes:
+        raise ValueError("on purpose")
+
+    expected_log("record failed failures=1")
+    put(recorder, body(1))
+    recorder.put(fail, 1)
+    recorder.put(lambda: None, 1)
+    put(recorder, body(2))
+    recorder.start()
+    assert recorder.finish(10)
+    assert [record["n"] for record in told(tmp_path, "txn")] == [1, 2]
+    assert (counters.records, counters.failures) == (2, 1)

@@ -23,8 +23,7 @@ def said(*arguments: bytes, stage: str = "eom") -> Transaction:
 
 
 def made(transaction: Transaction, *, aborted: bool = False, port: int = 25) -> Body | None:
-    session = Session()
-    session.port = port
+    session = Session(port=port)
     return record(session, transaction, end_us=9, aborted=aborted, subject=stored)
 
 
@@ -97,6 +96,7 @@ def test_a_sender_cannot_fill_our_memory() -> None:
     for _ in range(FIELDS + 100):
         transaction.add_field("subject", b"x" * 100_000)
     assert len(transaction.fields) == FIELDS
+    assert transaction.size_bytes() > FIELDS * VALUE_BYTES
     assert len(whole(transaction)["subject"]) == VALUE_BYTES
 
 
