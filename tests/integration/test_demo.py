@@ -113,3 +113,12 @@ def test_the_bundled_log_settles_like_the_demonstration(tmp_path: Path) -> None:
         text=True,
     )
     assert unsettled([json.loads(line) for line in report.stdout.splitlines()]) == []
+
+
+def test_both_sources_speak_of_each_message_the_milter_can_see(settled: Stage) -> None:
+    # Postfix shows no milter its own notices, nor what postscreen turns away.
+    unseen = {"", "bot@spam.example"}
+    rows = [row for row in settled.rows() if row["sender"] not in unseen]
+    assert {row["recipient"]: row["sources"] for row in rows} == {
+        row["recipient"]: ["milter", "log"] for row in rows
+    }
