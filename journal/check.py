@@ -177,6 +177,7 @@ def _in_child(directory: Path, name: str) -> Part:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
+        days.expect_death()
         try:
             os.close(reading)
             with os.fdopen(writing, "w") as pipe:

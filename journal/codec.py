@@ -329,7 +329,7 @@ def _row(numbers: tuple[int, ...], texts: tuple[Any, ...], base: int | None) -> 
             recipient,
             final,
             status,
-            REASONS[reason],
+            REASONS[reason] if reason < len(REASONS) else "unknown",  # of a newer release
             folder,
             reply,
             None if code == _NO_CODE else code,

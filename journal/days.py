@@ -10,11 +10,14 @@ Raises ``JournalFormatError`` before anything is touched, ``UnavailableError``,
 ``NotPermittedError``, and ``DiskFullError`` where a day cannot be made.
 """
 
+import ctypes
 import errno
+import faulthandler
 import fcntl
 import logging
 import os
 import re
+import resource
 import secrets
 import shutil
 import sys
@@ -115,6 +118,34 @@ def create_store(
         sync_directory(directory)
 
 
+def compact(directory: Path, name: str, opened: Store, gid: int | None) -> bool:
+    """Replace a day by a copy without free pages; its new file is there at once or not at all.
+
+    Commits of large groups leave a third of a file free. False where the file system
+    cannot exchange two names.
+    """
+    new = directory / (_NEW + name)
+    with _writing(directory):
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(mode=store.DIRECTORY_MODE)
+        store.set_owner(new, store.DIRECTORY_MODE, gid)
+        opened.copy_to(new)
+        Store(new, store.DAY_DATABASES, writable=True, gid=gid).close()
+        exchanged = _exchange(new, directory / name)
+        sync_directory(directory)
+        shutil.rmtree(new)
+    return exchanged
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """renameat2(2): a reader finds one or the other under the name, never nothing."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    at_cwd, exchange = -100, 2
+    if rename is None:
+        return False
+    return bool(rename(at_cwd, os.fsencode(one), at_cwd, os.fsencode(other), exchange) == 0)
+
+
 def quarantine(directory: Path, name: str) -> None:
     """Put a damaged environment aside."""
     bad = BAD + name
@@ -181,6 +212,7 @@ def survives(work: Callable[[], object]) -> bool:
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
+        expect_death()
         code = 1
         try:
             work()
@@ -191,6 +223,12 @@ def survives(work: Callable[[], object]) -> bool:
             os._exit(code)
     _, status = os.waitpid(child, 0)
     return status == 0
+
+
+def expect_death() -> None:
+    """For a child that may die of a damaged page: without a traceback, without a core."""
+    faulthandler.disable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def is_sound(directory: Path, name: str) -> bool:

@@ -209,6 +209,16 @@ class Store:
         log.warning("journal map grows path=%s bytes=%d", self.path, size)
         self._env.set_mapsize(size)
 
+    def copy_to(self, path: Path) -> None:
+        """A durable copy without free pages, into an empty directory."""
+        self._check_pid()
+        try:
+            self._env.copy(os.fspath(path), compact=True)
+        except lmdb.Error as error:
+            raise _translated(path, error) from error
+        with (path / "data.mdb").open("rb") as file:
+            os.fsync(file.fileno())
+
     def clean_readers(self) -> int:
         """Free the slots of readers that died; their snapshots would pin pages for ever."""
         return int(self._env.reader_check())

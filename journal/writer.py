@@ -32,6 +32,7 @@ from journal.keys import (
     day_of,
     id_day,
     make_id,
+    parse_day,
 )
 from journal.records import Gap, Record
 from journal.store import Change, DamagedStoreError, DiskFullError, Store
@@ -350,6 +351,16 @@ class Writer:
         for day in closed:
             self._forget(day)
         self._touching.discard({day_name(day) for day in closed} - self._sick)
+
+    def compact(self, name: str) -> bool:
+        """Give back what is free in a day's file; for a day that will hardly change any more."""
+        day = parse_day(name)
+        if day is None or day not in self._present:
+            return False
+        done = days.compact(self._directory, name, self._day(day), self._gid)
+        self._forget(day)  # what is open may be the old file
+        self._touching.discard({name} - self._sick)
+        return done
 
     def prune(self, now_us: int, keep_days: int) -> list[str]:
         """Drop the days past retention; returns their names."""

@@ -84,6 +84,7 @@ def test_a_day_that_kills_is_put_aside_and_the_others_serve(
     os.truncate(data, data.stat().st_size // 2)
     child = os.fork()
     if child == 0:
+        days.expect_death()
         writer = Writer.open(directory)
         for each in two_days:
             writer.get(each.id)

@@ -38,6 +38,8 @@ for line in sys.stdin:
         writer.commit()
     elif word == "prune":
         writer.prune(int(first), int(count))
+    elif word == "compact":
+        assert writer.compact("2026-11-23")
     print("done", flush=True)
 writer.close()
 """
@@ -62,7 +64,8 @@ class OtherProcess:
 
     def end(self) -> None:
         """Let it close the journal."""
-        self._process.communicate()
+        if self._process.poll() is None:
+            self._process.communicate()
         assert self._process.returncode == 0
 
     def _pipes(self) -> tuple[IO[str], IO[str]]:
@@ -132,6 +135,27 @@ def test_a_dropped_day_is_gone_for_an_open_reader(directory: Path, other: OtherP
         assert reader.message(message_id) is None
         assert reader.counters() == {("delivered", "inbound"): 5}, "carried"
         assert len(list(reader.scan())) == 2
+
+
+def test_a_compacted_day_is_smaller_and_stays_in_sight(
+    directory: Path, other: OtherProcess, sound: Callable[[], object]
+) -> None:
+    for first in range(0, 1_000, 50):
+        other.do(f"put {first} 50")
+    data = directory / "2026-11-23" / "data.mdb"
+    with Reader.open(directory) as reader:
+        before = list(reader.scan())
+        size = data.stat().st_size
+        other.do("compact 0 0")
+        assert data.stat().st_size < size
+        assert list(reader.scan()) == before
+        other.do("put 1000 5")
+        assert len(list(reader.scan())) == 1_005, "the new file is read, not the old one"
+    other.end()
+    sound()
+    modes = [path.stat().st_mode & 0o777 for path in sorted(data.parent.iterdir())]
+    assert modes == [0o640, 0o660]
+    assert not list(directory.glob(".new-*"))
 
 
 _DYING_READER = """
