@@ -66,7 +66,7 @@ soak: setup $(VENV)/.dev  ## the long form of the tests that have one
 lock:  ## write requirements/*.txt anew from *.in (needs pip-compile on PATH)
 	cd requirements && for name in build milter runtime dev; do \
 	  pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header \
-	    --no-annotate --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	    --no-annotate --no-emit-options \
 	    --output-file $$name.txt $$name.in || exit 1; done
 
 clean:  ## what make and the tests left behind
