@@ -111,7 +111,8 @@ def create_store(
     """Make an empty environment; it appears under its name when it is whole."""
     new = directory / (_NEW + name)
     with _writing(directory):
-        new.mkdir(mode=store.DIRECTORY_MODE, exist_ok=True)
+        shutil.rmtree(new, ignore_errors=True)  # of an attempt that a full disk ended
+        new.mkdir(mode=store.DIRECTORY_MODE)
         store.set_owner(new, store.DIRECTORY_MODE, gid)
         Store(new, databases, writable=True, gid=gid, map_size=map_size).close()
         new.rename(directory / name)
@@ -182,24 +183,23 @@ class Touching:
     def add(self, name: str) -> None:
         """To be called before an environment is opened."""
         if name not in self._names:
-            self._names.add(name)
-            self._write()
+            self._write(self._names | {name})
 
     def discard(self, names: set[str]) -> None:
         """To be called after environments were closed in order."""
         if self._names & names:
-            self._names -= names
-            self._write()
+            self._write(self._names - names)
 
-    def _write(self) -> None:
+    def _write(self, names: set[str]) -> None:
         # In place: what must survive is the end of this process, not of the machine, and
         # the directory's mtime stays what it is (readers look at it).
-        text = "".join(f"{name}\n" for name in sorted(self._names)).encode()
+        text = "".join(f"{name}\n" for name in sorted(names)).encode()
         try:
             os.ftruncate(self._handle, 0)
             os.pwrite(self._handle, text, 0)
         except OSError as error:
             raise DiskFullError(self._path, error.strerror or "cannot be written") from error
+        self._names = names
 
     def close(self) -> None:
         """What is still named stays named: it was found damaged."""

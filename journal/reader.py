@@ -1,7 +1,8 @@
 """Read a journal while another process writes it: searches, counts, records, changes.
 
 Every call sees the newest commit and holds no transaction when it returns or yields, so
-a slow caller pins nothing. Days appear and vanish between calls; a day in ``exclude``
+a slow caller pins nothing. Days appear and vanish between calls (a look-up by id may find
+a dropped day for half a second more); a day in ``exclude``
 is treated as absent. Safe for use by several threads. A page damaged on disk kills
 the process: read in a child where that matters.
 
@@ -30,6 +31,7 @@ ALWAYS: Final = 1 << 62
 _MAX_HOPS: Final = 100
 _CHUNK: Final = 1024
 _LEAVE_S: Final = 60.0
+_FRESH_S: Final = 0.5  # how long look-ups by id go without asking whether a day was dropped
 _SETTLED_NS: Final = 50_000_000  # a directory's mtime is coarse: believe it when it is this old
 
 
@@ -45,6 +47,7 @@ class Reader:
         self._open_days: dict[int, Store] = {}
         self._present: list[int] = []
         self._listed = -1
+        self._refreshed = 0.0
         self._leaving: list[tuple[float, Store]] = []
         self._state = Store(directory / days.STATE, store.STATE_DATABASES, writable=False)
 
@@ -127,9 +130,9 @@ class Reader:
 
     def _body(self, message_id: bytes) -> bytes | None:
         day = id_day(message_id)
-        if day not in self._refresh():
-            return None
-        opened = self._day(day)
+        opened = self._open_days.get(day)
+        if opened is None or time.monotonic() - self._refreshed > _FRESH_S:
+            opened = self._day(day) if day in self._refresh() else None
         return None if opened is None else opened.get(b"m", message_id[2:])
 
     def _time_of(self, message_id: bytes) -> int | None:
@@ -200,6 +203,7 @@ class Reader:
                 mtime = self._directory.stat().st_mtime_ns
             except OSError as error:
                 raise UnavailableError(f"no journal at {self._directory}") from error
+            self._refreshed = time.monotonic()
             if mtime != self._listed:
                 present = days.present(self._directory)
                 self._present = [day for day in present if day_name(day) not in self._exclude]

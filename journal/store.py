@@ -175,15 +175,17 @@ class Store:
     def tally(self, name: bytes, low: bytes, high: bytes) -> Counter[int]:
         """How often each first byte of a value occurs with low <= key < high."""
         counts: Counter[int] = Counter()
+        limit = _TALLY_FIRST
         while True:
-            pairs = self.up(name, low, limit=_TALLY_CHUNK)
+            pairs = self.up(name, low, limit=limit)
             inside = pairs
             if pairs and pairs[-1][0] >= high:
                 inside = [pair for pair in pairs if pair[0] < high]
             counts.update(map(_first, map(_second, inside)))
-            if len(inside) < _TALLY_CHUNK:
+            if len(inside) < limit:
                 return counts
             low = inside[-1][0] + b"\0"
+            limit = min(limit * 4, _TALLY_CHUNK)  # what is read beyond the end is wasted
 
     # Writing
 
@@ -272,6 +274,7 @@ class Store:
             raise RuntimeError("an LMDB environment was carried across fork")
 
 
+_TALLY_FIRST: Final = 16
 _TALLY_CHUNK: Final = 2048
 _first: Final = itemgetter(0)
 _second: Final = itemgetter(1)

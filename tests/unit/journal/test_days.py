@@ -148,11 +148,22 @@ def test_the_same_day_can_go_bad_twice(
 
 def test_a_creation_cut_short_is_begun_anew(directory: Path, record: MakeRecord) -> None:
     (directory / ".new-2026-11-23").mkdir(parents=True)
+    (directory / ".new-2026-11-23" / "data.mdb").write_bytes(b"half")
     (directory / ".new-KEY").write_text("half")
     with Writer.open(directory) as writer:
         writer.put(record(1), None)
         writer.commit()
     assert not list(directory.glob(".new-*"))
+
+
+def test_a_day_whose_making_failed_is_made_by_the_same_writer(
+    directory: Path, record: MakeRecord
+) -> None:
+    with Writer.open(directory) as writer:
+        (directory / ".new-2026-11-23").mkdir()
+        (directory / ".new-2026-11-23" / "data.mdb").write_bytes(b"half")
+        writer.put(record(1), None)
+        assert writer.commit() == 1
 
 
 @pytest.mark.parametrize(

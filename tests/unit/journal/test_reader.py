@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -156,6 +157,20 @@ def test_a_compacted_day_is_smaller_and_stays_in_sight(
     modes = [path.stat().st_mode & 0o777 for path in sorted(data.parent.iterdir())]
     assert modes == [0o640, 0o660]
     assert not list(directory.glob(".new-*"))
+
+
+def test_threads_share_a_reader(directory: Path, record: MakeRecord) -> None:
+    with Writer.open(directory) as writer:
+        for number in range(300):
+            writer.put(record(number), None)
+        writer.commit()
+    with Reader.open(directory) as reader, ThreadPoolExecutor(8) as pool:
+
+        def look_up(number: int) -> bool:
+            (hit,) = reader.hits(keys.QUEUE_ID, b"Q%d" % number)
+            return reader.record(hit[0]) == record(number)
+
+        assert all(pool.map(look_up, range(300)))
 
 
 _DYING_READER = """
