@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
@@ -81,7 +80,7 @@ def _as_child(work: Work, mask: Iterable[int]) -> NoReturn:
         sys.stderr.flush()
     finally:  # whatever it was, the child must not go on with the parent's code
         if sys.exc_info()[0] is not None:
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
         os._exit(code)
 
 

@@ -35,6 +35,8 @@ FACES: Final[Mapping[str, Face]] = {
 HEADINGS: Final = ("time", "status", "from", "to", "reason", "id", "what was said")
 _STATUS_COLUMN: Final = 1
 _TEXT_COLUMN: Final = 6
+_TEXT_LEAST: Final = 20
+"""With less room for a reply a row takes two lines."""
 _CHUNK: Final = 1000
 """Rows are laid out by the thousand, so that ``--limit all`` needs no room for all."""
 
@@ -120,24 +122,42 @@ def recipients(row: Row) -> str:
 
 
 def _write_rich(rows: list[Row], out: TextIO) -> None:
+    """A line a row where the terminal is wide enough, else two."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(file=out, highlight=False)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, expand=True)
-    for number, name in enumerate(HEADINGS):
-        if number == _TEXT_COLUMN:
-            table.add_column(name, ratio=1, no_wrap=True, overflow="ellipsis")
-        elif number in (2, 3):
-            table.add_column(name, overflow="fold")
-        else:
+    cells = [tuple(_cells(row, out)) for row in rows]
+    widths = [max(map(_width, column)) for column in zip(HEADINGS, *cells, strict=True)]
+    fixed = sum(widths[:_TEXT_COLUMN]) + 2 * len(HEADINGS)
+    is_wide = fixed + _TEXT_LEAST <= console.width
+    if is_wide:
+        for name in HEADINGS[:_TEXT_COLUMN]:
             table.add_column(name, no_wrap=True)
-    for row in rows:
-        cells = [Text(cell) for cell in _cells(row, out)]
-        cells[_STATUS_COLUMN].stylize(FACES[row.status].style)
-        table.add_row(*cells)
-    Console(file=out, highlight=False).print(table)
+        table.add_column(HEADINGS[_TEXT_COLUMN], ratio=1, no_wrap=True, overflow="ellipsis")
+    else:
+        table.add_column("time, id", no_wrap=True)
+        table.add_column("status, reason", no_wrap=True)
+        table.add_column("from → to, what was said", ratio=1, overflow="fold")
+    room = console.width - widths[0] - max(widths[1], widths[4], _width("status, reason")) - 6
+    for row, line in zip(rows, cells, strict=True):
+        shown = [Text(cell) for cell in (line if is_wide else _stacked(line))]
+        shown[_STATUS_COLUMN].stylize(FACES[row.status].style, 0, _width(line[_STATUS_COLUMN]))
+        if not is_wide:
+            said = Text(line[_TEXT_COLUMN], style="dim")
+            said.truncate(room, overflow="ellipsis")
+            shown[-1].append_text(said)
+        table.add_row(*shown)
+    console.print(table)
+
+
+def _stacked(cells: Sequence[str]) -> tuple[str, ...]:
+    """The cells of a row in three columns of two lines; the reply is still to come."""
+    at, status, sender, recipient, reason, id, _said = cells
+    return f"{at}\n{id}", f"{status}\n{reason}", f"{sender} → {recipient}\n"
 
 
 def _width(text: str) -> int:

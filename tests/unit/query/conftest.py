@@ -112,11 +112,10 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 def run(tmp_path: Path) -> Run:
     """``posttrail --journal J ARGS`` in a process of its own, UTC, without a terminal."""
 
-    def call(*arguments: str, wrapper: tuple[str, ...] = (), **environment: str) -> Ran:
+    def call(*arguments: str, **environment: str) -> Ran:
         clean = {name: value for name, value in os.environ.items() if "POSTTRAIL" not in name}
-        program = (sys.executable, "-m", "posttrail.cli")
         done = subprocess.run(
-            [*wrapper, *program, "--journal", tmp_path / "journal", *arguments],
+            [sys.executable, "-m", "posttrail.cli", "--journal", tmp_path / "journal", *arguments],
             cwd=ROOT,
             env=clean | {"TZ": "UTC", "PYTHONUTF8": "1"} | environment,
             capture_output=True,

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import fields
 
 import pytest
@@ -197,6 +198,24 @@ def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatc
     text_table.write_rows([made()], unwanted)
     assert "\x1b[32m" in coloured.getvalue()
     assert "\x1b[3" not in plain.getvalue() + unwanted.getvalue()
+
+
+@pytest.mark.parametrize(("columns", "lines"), [("80", 2), ("200", 1)])
+def test_a_narrow_terminal_shows_all_but_the_end_of_the_reply(
+    columns: str, lines: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", columns)
+    each = row(b"to@example.org", status=Status.ERROR, reason="bounced", reply=b"550 " * 60)
+    stream = Terminal()
+    text_table.write_rows([rows.make(message(each, word=b"from@example.com"), 1, each)], stream)
+    shown = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue())
+    for word in ("a0062oj3chimc", "✗ error", "bounced", "from@example.com", "to@example.org",
+                 "550 550", "…"):  # fmt: skip
+        assert word in shown
+    _heading, _rule, *table = shown.strip().splitlines()
+    assert len([line for line in table if line.strip()]) == lines
+    assert all(len(line) <= int(columns) for line in shown.splitlines())
 
 
 def test_columns_line_up_by_what_letters_take() -> None:
