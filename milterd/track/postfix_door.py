@@ -44,6 +44,7 @@ SILENT: Final = frozenset(
 _KEYS: Final = (b"; from=<", b"; to=<", b"; proto=", b"; helo=<", b"; sasl_username=")
 
 
+_NO_MAIL: Final = frozenset((b"VRFY", b"ETRN", b"AUTH", b"STARTTLS"))  # a question, not a message
 _NOBODY: Final = (b"", b"", b"")
 _MAX_PLACES: Final = 16  # a line that has more of them was made to be misread
 
@@ -74,6 +75,8 @@ def door(line: Line, queue_id: bytes, action: bytes, begin: int) -> Parsed:
     if text[begin : begin + 1].islower():
         return _content(line, queue_id, action, begin)
     end = text.find(b" from ", begin)
+    if text[begin:end] in _NO_MAIL:
+        return None
     found = client(text, end + 6) if end >= 0 else None
     if found is None or text[found[3] : found[3] + 1] not in (b":", b";"):
         return UNKNOWN

@@ -9,32 +9,38 @@ A stamp without a year takes the year from its neighbours: the order of the file
 the truth, so each line is put where it is nearest to the line before it. The same
 rule decides between the two passes through the hour that the end of daylight saving
 time repeats. A line that has no such header is ``None``: data, not an error.
-
-Raises UsageError for the name of a time zone that does not exist.
+Raises nothing.
 """
 
 from calendar import timegm
-from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
-from posttrail.errors import UsageError
+from milterd.track.stamps import (
+    DAY_US,
+    HOUR_US,
+    LEAP_SEARCH,
+    MINUTE_US,
+    SECOND_US,
+    calendar_date,
+    date_of,
+    digits_end,
+    fraction_us,
+    offset_us,
+    utc_us,
+    year_of_first,
+    zone,
+)
+
+__all__ = ["MAX_LINE", "Line", "LineParser", "year_of_first", "zone"]
 
 MAX_LINE: Final = 65_536
 """Longer lines are cut; whoever reads the file counts them."""
 
-_SECOND_US: Final = 1_000_000
-_MINUTE_US: Final = 60 * _SECOND_US
-_HOUR_US: Final = 60 * _MINUTE_US
-_DAY_US: Final = 24 * _HOUR_US
-_SLACK_US: Final = 5 * _MINUTE_US  # lines may overtake each other by this much
+_SLACK_US: Final = 5 * MINUTE_US  # lines may overtake each other by this much
 _MAX_HEADS: Final = 4096
-_LEAP_SEARCH: Final = 8  # 1896..1904 had the longest run without a 29 February
 
-_MONTH_NAMES: Final = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-_MONTHS: Final = {name: number for number, name in enumerate(_MONTH_NAMES, start=1)}
-_SECONDS: Final = {b"%02d" % second: second * _SECOND_US for second in range(61)}  # 60: leap
+_SECONDS: Final = {b"%02d" % second: second * SECOND_US for second in range(61)}  # 60: leap
 
 
 class Line(NamedTuple):
@@ -50,56 +56,6 @@ class Line(NamedTuple):
 
 
 _new = tuple.__new__  # what Line(...) calls, without the call between
-
-
-def zone(name: str) -> tzinfo | None:
-    """The time zone of that name; "" is this machine's (None, as datetime has it)."""
-    if not name:
-        return None
-    if name.upper() in {"UTC", "Z", "GMT"}:
-        return UTC
-    if name[0] in "+-" and (offset := _offset(name.encode("ascii", "replace"))) is not None:
-        return timezone(timedelta(microseconds=offset))
-    try:
-        return ZoneInfo(name)
-    except (OSError, ValueError) as error:  # ZoneInfoNotFoundError is a KeyError
-        raise UsageError(f"no such time zone: {name}") from error
-    except KeyError as error:
-        raise UsageError(f"no such time zone: {name}") from error
-
-
-def year_of_first(lines: Iterable[bytes], *, newest_us: int, timezone: tzinfo | None) -> int:
-    """The year of the first year-less stamp of a file whose last line is near ``newest_us``.
-
-    Counts the turns of the year from the first line to the last, so that a log longer
-    than a year is dated right. The calendar is all it looks at: cheap enough to read
-    a file for it beforehand.
-    """
-    turns = last_month = 0
-    last_day = b""
-    for line in lines:
-        day = line[:6]
-        if day == last_day:
-            continue
-        parts = _date_of(line)
-        if parts is None:
-            continue
-        if last_month:  # nearest in the circle of twelve, as is LineParser's rule
-            turns += (parts[0] < last_month - 6) - (parts[0] > last_month + 6)
-        last_month, last_day = parts[0], day
-    newest = datetime.fromtimestamp(newest_us / _SECOND_US, timezone)
-    if not last_month:
-        return newest.year
-    parts = _date_of(last_day + b" ")
-    month, day_number = parts if parts else (last_month, 1)
-    limit = (newest + timedelta(days=1)).date()
-    year = limit.year
-    while year > limit.year - _LEAP_SEARCH:
-        last = _date(year, month, day_number)
-        if last is not None and last <= limit:
-            break
-        year -= 1
-    return year - turns
 
 
 class LineParser:
@@ -156,7 +112,7 @@ class LineParser:
     def parse(self, line: bytes) -> Line | None:
         """Split one line, given without its newline; None where it has no syslog header."""
         if len(line) > MAX_LINE:
-            line = line[:MAX_LINE]
+            line = line.lstrip(b"\0")[:MAX_LINE]
         minute = self._minute
         if line[:13] == minute and line[15:16] == b" ":  # "Nov 23 18:30:01 "
             second = _SECONDS.get(line[13:15])
@@ -234,7 +190,7 @@ class LineParser:
 
     def _rfc3164(self, line: bytes) -> tuple[int, int] | None:
         """RFC 3164 4.1.2: ``Mmm dd hh:mm:ss``; a fraction may follow."""
-        parts = _date_of(line)
+        parts = date_of(line)
         if parts is None or line[9:10] != b":" or line[12:13] != b":":
             return None
         hour, minute, second = line[7:9], line[10:12], _SECONDS.get(line[13:15])
@@ -242,8 +198,8 @@ class LineParser:
             return None
         end = 15
         if line[15:16] == b".":
-            end = _digits_end(line, 16)
-            second += _fraction_us(line[16:end])
+            end = digits_end(line, 16)
+            second += fraction_us(line[16:end])
         if line[end : end + 1] != b" ":
             return None
         base = self._local_minute(line[:6], parts, int(hour) * 60 + int(minute))
@@ -259,15 +215,15 @@ class LineParser:
             if midnight is None:
                 return None
             self._day = day
-            self._day_us = _utc_us(midnight, self._zone)
+            self._day_us = utc_us(midnight, self._zone)
             self._day_plain = (
-                _utc_us(midnight + timedelta(days=1), self._zone) - self._day_us == _DAY_US
+                utc_us(midnight + timedelta(days=1), self._zone) - self._day_us == DAY_US
             )
             self.year = midnight.year
         elif self.year is None:
             return None
         if self._day_plain:
-            return self._day_us + minutes * _MINUTE_US
+            return self._day_us + minutes * MINUTE_US
         year = self.year
         assert year is not None
         wall = datetime(year, *parts) + timedelta(minutes=minutes)
@@ -275,23 +231,23 @@ class LineParser:
 
     def _choose_year(self, parts: tuple[int, int], minutes: int) -> datetime | None:
         """Midnight of the day, in the year that the order of the file asks for."""
-        limit = None if self._year is not None else self.reference_us + _DAY_US
+        limit = None if self._year is not None else self.reference_us + DAY_US
         if self._last_us is None and self._year is not None:
             centre = self._year
-            target = _utc_us(datetime(centre, 7, 1), self._zone)
+            target = utc_us(datetime(centre, 7, 1), self._zone)
         elif self._last_us is None:
             target = self.reference_us
-            centre = datetime.fromtimestamp(target / _SECOND_US, self._zone).year
+            centre = datetime.fromtimestamp(target / SECOND_US, self._zone).year
         else:
             target = self._last_us
-            centre = datetime.fromtimestamp(target / _SECOND_US, self._zone).year
+            centre = datetime.fromtimestamp(target / SECOND_US, self._zone).year
         best: tuple[bool, int, datetime] | None = None
         first_given = self._last_us is None and self._year is not None
-        for year in range(centre - _LEAP_SEARCH, centre + _LEAP_SEARCH + 1):
-            if _date(year, *parts) is None:
+        for year in range(centre - LEAP_SEARCH, centre + LEAP_SEARCH + 1):
+            if calendar_date(year, *parts) is None:
                 continue
             midnight = datetime(year, *parts)
-            at_us = _utc_us(midnight, self._zone) + minutes * _MINUTE_US
+            at_us = utc_us(midnight, self._zone) + minutes * MINUTE_US
             late = limit is not None and at_us > limit
             distance = abs(year - centre) if first_given else abs(at_us - target)
             if best is None or (late, distance) < best[:2]:
@@ -300,14 +256,14 @@ class LineParser:
 
     def _choose_fold(self, wall: datetime) -> int:
         """Which pass through a repeated hour: the one that the file's order allows."""
-        first = _utc_us(wall, self._zone)
-        second = _utc_us(wall.replace(fold=1), self._zone)
+        first = utc_us(wall, self._zone)
+        second = utc_us(wall.replace(fold=1), self._zone)
         last = self._last_us
         if second <= first:  # not repeated; in the hour left out, fold=1 is the earlier
             return first
         if last is None:
             early_enough = self._year is None and self.reference_us >= second - _SLACK_US
-            near = self.reference_us < second + _HOUR_US
+            near = self.reference_us < second + HOUR_US
             return second if early_enough and near else first
         return first if first >= last - _SLACK_US else second
 
@@ -321,8 +277,8 @@ class LineParser:
             return None
         end = 19
         if line[19:20] in (b".", b","):
-            end = _digits_end(line, 20)
-            second += _fraction_us(line[20:end])
+            end = digits_end(line, 20)
+            second += fraction_us(line[20:end])
         blank = line.find(b" ", end)
         if blank < 0 or blank - end > 6:
             return None
@@ -341,54 +297,8 @@ class LineParser:
             return None
         if not zone:
             return self._choose_fold(wall)
-        offset = 0 if zone in b"Zz" else _offset(zone)
-        return None if offset is None else timegm(wall.timetuple()) * _SECOND_US - offset
-
-
-def _utc_us(wall: datetime, zone: tzinfo | None) -> int:
-    """Local time as UTC; without a zone, this machine's."""
-    return round(wall.replace(tzinfo=zone).timestamp()) * _SECOND_US
-
-
-def _date(year: int, month: int, day: int) -> date | None:
-    """The date, None where that year has no such day."""
-    try:
-        return date(year, month, day)
-    except ValueError:
-        return None
-
-
-def _date_of(line: bytes) -> tuple[int, int] | None:
-    """Month and day of ``Mmm dd `` or ``Mmm  d ``."""
-    month = _MONTHS.get(line[:3])
-    day = line[4:6].lstrip(b" ")
-    if month is None or line[3:4] != b" " or line[6:7] != b" " or not day.isdigit():
-        return None
-    return (month, int(day)) if 1 <= int(day) <= 31 else None
-
-
-def _offset(zone: bytes) -> int | None:
-    """Microseconds east of UTC of ``+hh:mm``, ``+hhmm`` or ``+hh``."""
-    digits = zone[1:].replace(b":", b"")
-    if zone[:1] not in (b"+", b"-") or not digits.isdigit() or len(digits) not in (2, 4):
-        return None
-    size = (int(digits[:2]) * 60 + int(digits[2:] or b"0")) * _MINUTE_US
-    if size >= _DAY_US:
-        return None
-    return size if zone[:1] == b"+" else -size
-
-
-def _digits_end(line: bytes, begin: int) -> int:
-    """Where the digits at ``begin`` end; more than nine are nobody's fraction."""
-    end = begin
-    while end < begin + 9 and line[end : end + 1].isdigit():
-        end += 1
-    return end
-
-
-def _fraction_us(digits: bytes) -> int:
-    """Microseconds of the digits behind a decimal point."""
-    return int(digits[:6].ljust(6, b"0"))
+        offset = 0 if zone in b"Zz" else offset_us(zone)
+        return None if offset is None else timegm(wall.timetuple()) * SECOND_US - offset
 
 
 def _tag_end(line: bytes, begin: int) -> int:

@@ -1,0 +1,92 @@
+"""``posttrail explain-line``: what a line of the mail log is understood as, and why not.
+
+Format: one block of lines for each line of standard input, ``name: value`` with the
+names of journal.events.FIELDS. Raises nothing, whatever the line; the values are
+escaped, for they come from the wire.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+
+import click
+
+from journal.events import ABSENT, Event, Kind, named
+from milterd.track import postfix
+from milterd.track.syslog import MAX_LINE, Line, LineParser
+from posttrail.text import rfc3339, safe
+
+
+def explain(line: bytes) -> list[str]:
+    """Daemon, kind of event and each of its fields; or why the line tells nothing."""
+    text = line.rstrip(b"\r\n")
+    parser = LineParser(timezone=None, reference_us=time.time_ns() // 1000)
+    parsed = parser.parse(text)
+    if parsed is None:
+        return [_reason(text)]
+    return [*_header(parsed), *_meaning(parsed)]
+
+
+def _reason(text: bytes) -> str:
+    """Why a line has no header."""
+    if not text.strip():
+        return "unknown: the line is empty"
+    if text.lstrip()[:1] in (b"{", b"["):
+        return "unknown: a JSON document; only lines of a syslog file are read"
+    words = text.lstrip(b"\0").split(b" ", 1)[0]
+    return (
+        "unknown: no syslog header (RFC 3164 or RFC 3339 stamp, host, tag);"
+        f" the line begins with {safe(words[:40])!r}"
+    )
+
+
+def _header(line: Line) -> Iterator[str]:
+    yield f"time: {rfc3339(line.at_us)}"
+    yield f"host: {safe(line.host)}"
+    yield f"daemon: {safe(line.daemon)}"
+    if line.instance != line.daemon:
+        yield f"instance: {safe(line.instance)}"
+    if line.service:
+        yield f"service: {safe(line.service)}"
+    if line.pid:
+        yield f"pid: {line.pid}"
+
+
+def _meaning(line: Line) -> Iterator[str]:
+    event = postfix.parse(line)
+    if isinstance(event, Event):
+        yield from _event(event)
+    elif event is postfix.UNKNOWN:
+        yield f"unknown: a line of Postfix's {safe(line.daemon)}, in a form that is not known"
+        yield f"text: {safe(line.text)}"
+    elif line.instance == line.daemon or line.daemon not in postfix.DAEMONS:
+        yield "ignored: not a line of a Postfix daemon"
+    elif line.daemon in postfix.IGNORED:
+        yield f"ignored: {safe(line.daemon)} never tells a message's fate"
+    else:
+        yield "ignored: understood, and tells nothing of a message's fate"
+    if len(line.text) >= MAX_LINE - 256:
+        yield f"cut: lines end after {MAX_LINE} bytes"
+
+
+def _event(event: Event) -> Iterator[str]:
+    yield f"event: {Kind(event.kind).name.lower()}"
+    if event.queue_id:
+        yield f"queue_id: {safe(event.queue_id)}"
+    for name, value in named(event).items():
+        if value == ABSENT:
+            yield f"{name}: (not named)"
+        elif name.endswith("sender") and not value:
+            yield f"{name}: <> (the null sender)"
+        elif value:
+            yield f"{name}: {safe(value)}"
+
+
+@click.command("explain-line")
+def verb() -> None:
+    """Say what each line of standard input is understood as."""
+    for number, line in enumerate(sys.stdin.buffer):
+        if number:
+            click.echo()
+        for words in explain(line):
+            click.echo(words)

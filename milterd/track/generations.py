@@ -1,0 +1,183 @@
+"""Find a log file's rotated generations, and tell whose content is whose.
+
+Names as logrotate makes them: ``NAME.1``, ``NAME.2.gz``, ``NAME-20261123``. A file is
+known by device, inode and its first bytes: inodes are used again, names move on, and a
+compressed or copied generation has only its content in common with what was followed.
+
+Raises ValueError for a position that no follower made, OSError for a file that vanishes
+while it is opened; a generation whose compressed data is damaged ends where that begins.
+"""
+
+import json
+import os
+import re
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from milterd.track.compressed import broken, decompressed
+
+HEAD: Final = 1024
+"""So many first bytes tell a file from another."""
+
+_SUFFIX: Final = re.compile(r"(?:\.(\d{1,5})|[.-](\d{6,}[\d-]*))(\.(?:gz|bz2|xz|zst))?\Z")
+
+
+def fingerprint(head: bytes) -> str:
+    """What stands for the first bytes where they are stored."""
+    return blake2b(head, digest_size=16).hexdigest()
+
+
+def older_generations(path: Path) -> list[Path]:
+    """The rotated files of ``path``, newest first; one a generation, plain before packed."""
+    numbered: dict[int, Path] = {}
+    dated: dict[str, Path] = {}
+    try:
+        names = sorted(os.listdir(path.parent))  # "x.1" comes before "x.1.gz"
+    except FileNotFoundError:
+        return []
+    for name in names:
+        match = _SUFFIX.fullmatch(name[len(path.name) :]) if name.startswith(path.name) else None
+        if match is None:
+            continue
+        if match[1]:
+            numbered.setdefault(int(match[1]), path.parent / name)
+        else:
+            dated.setdefault(match[2], path.parent / name)
+    return [numbered[key] for key in sorted(numbered)] + [
+        dated[key] for key in sorted(dated, reverse=True)
+    ]
+
+
+class Content:
+    """An open generation, readable at any place of its (unpacked) content."""
+
+    __slots__ = ("_at", "_fd", "_raw", "_reader", "device", "inode", "packed")
+
+    def __init__(self, path: Path) -> None:
+        self._raw = open(path, "rb", 0)  # noqa: SIM115 - kept open: it may be renamed away
+        self._fd = self._raw.fileno()
+        status = os.fstat(self._fd)
+        self.device, self.inode = status.st_dev, status.st_ino
+        self.packed = path.suffix in (".gz", ".bz2", ".xz", ".zst")
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._at = 0
+        if self.packed:
+            self._raw.seek(0)
+            self._reader, _ = decompressed(self._raw)
+
+    def read_at(self, at: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``at`` on, fewer only at the end."""
+        if not self.packed:
+            return os.pread(self._fd, size, at)
+        if at < self._at:
+            self._rewind()
+        while self._at < at:
+            if not self._unpack(min(at - self._at, 1 << 18)):
+                return b""
+        return self._unpack(size)
+
+    def _unpack(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        while size > 0:
+            try:
+                part = self._reader.read1(size)
+            except broken():
+                break
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+            self._at += len(part)
+        return b"".join(parts)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.device, self.inode
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return os.fstat(self._fd).st_size
+
+    @property
+    def mtime_us(self) -> int:
+        """When it was last written."""
+        return os.fstat(self._fd).st_mtime_ns // 1000
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._raw.close()
+
+
+class Kept(NamedTuple):
+    """One file as a position has it; a file that was still empty is not in a position."""
+
+    head_size: int
+    head: str
+    at: int
+    skipping: bool
+    mtime_us: int
+
+    def is_head_of(self, head: bytes) -> bool:
+        """Do these first bytes belong to the file, or to a copy of it?"""
+        return len(head) >= self.head_size and fingerprint(head[: self.head_size]) == self.head
+
+
+class Generation:
+    """One generation that is being read."""
+
+    __slots__ = ("at", "content", "ended", "head", "mtime_us", "skipping", "touched", "unsure")
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+        self.at = 0
+        self.skipping = False  # in a line whose beginning was too long
+        self.head = content.read_at(0, HEAD)
+        self.mtime_us = content.mtime_us
+        self.unsure = not self.head
+        self.ended = False
+        self.touched = 0.0
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.content.key
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.content.close()
+
+    def kept(self) -> Kept:
+        size, head = len(self.head), fingerprint(self.head)
+        return Kept(size, head, self.at, self.skipping, self.mtime_us)
+
+    def is_twin(self, other: "Generation") -> bool:
+        """Have both the same content, as far as both have any (copytruncate at work)?"""
+        size = min(len(self.head), len(other.head))
+        return size > 0 and self.head[:size] == other.head[:size]
+
+    def intact(self) -> bool:
+        """Is what was read still there? Learns more of a head that was short."""
+        if self.content.packed:
+            return True
+        head = self.content.read_at(0, HEAD)
+        if self.content.size < self.at or not head.startswith(self.head):
+            return False
+        self.head = head
+        self.mtime_us = self.content.mtime_us
+        return True
+
+
+def parse_position(position: bytes | None) -> tuple[list[Kept], int | None]:
+    """The files of a position, and from when on files count where it has none."""
+    if position is None:
+        return [], None
+    try:
+        known = json.loads(position)
+        return [Kept(*one) for one in known["files"]], known.get("since")
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"not a follower's position: {position!r}") from error
