@@ -572,3 +572,23 @@ def test_a_prune_cut_short_is_finished_at_the_next_start(
         assert reader.days() == ["2026-11-24"]
         assert reader.counters() == {("delivered", "inbound"): 2}
     assert not list(directory.glob(".gone-*"))
+
+
+def test_a_message_to_many_recipients_is_one_record(
+    directory: Path, record: MakeRecord, sound: Sound
+) -> None:
+    names = tuple(b"to%d@example.org" % number for number in range(1_500))
+    queued = record(1, statuses=(Status.IN_PROGRESS,) * 1_500, recipients=names)
+    half = (Status.DELIVERED,) * 750 + (Status.ERROR,) * 750
+    done = record(1, statuses=half, recipients=names)
+    with Writer.open(directory) as writer:
+        writer.put(queued, None)
+        writer.commit()
+        writer.put(done, queued)
+        writer.commit()
+        assert writer.find(keys.RECIPIENT, names[-1], 0, 1 << 60) == [done]
+    with Reader.open(directory) as reader:
+        counters = {key: value for key, value in reader.counters().items() if value}
+        assert counters == {("delivered", "inbound"): 750, ("error", "inbound"): 750}
+        assert reader.message(done.id) == done.message
+    sound()
