@@ -33,11 +33,12 @@ log = logging.getLogger(__name__)
 
 NAME: Final = "posttrail"
 IDLE_S: Final = 600  # libmilter's own limit is two hours
+# RCPT is answered: what is buffered when a client leaves after its last refused recipient comes
+# together with the hang-up, and libmilter then closes without reading it (measured).
 NO_REPLIES: Final = (
     milter.P_NR_CONN
     | milter.P_NR_HELO
     | milter.P_NR_MAIL
-    | milter.P_NR_RCPT
     | milter.P_NR_DATA
     | milter.P_NR_HDR
     | milter.P_NR_EOH
@@ -78,7 +79,7 @@ class Connection:
         self.transaction: Transaction | None = None
 
     def negotiate(self, ctx: milter.milterContext, options: list[int]) -> None:
-        """Ask for few macros, no body, refused recipients, and to be waited for at EOM only."""
+        """Ask for few macros, no body, refused recipients, and to be waited for at RCPT and EOM only."""
         offered_actions, offered = options[:2]
         missing = (WANTED | NO_REPLIES) & ~offered
         if missing and not self.sink.counters.connections:
@@ -200,7 +201,7 @@ def open_socket(name: str, sink: Sink) -> None:
     milter.set_connect_callback(_guarded(sink, Connection.connect))
     milter.set_helo_callback(_guarded(sink, Connection.helo))
     milter.set_envfrom_callback(_guarded(sink, Connection.mail))
-    milter.set_envrcpt_callback(_guarded(sink, Connection.rcpt))
+    milter.set_envrcpt_callback(_guarded(sink, Connection.rcpt, is_waited_for=True))
     milter.set_header_callback(_guarded(sink, Connection.header))
     milter.set_eoh_callback(_guarded(sink, Connection.eoh))
     milter.set_eom_callback(_guarded(sink, Connection.eom, is_waited_for=True))
