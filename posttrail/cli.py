@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, TextIO, cast
 
 import click
 
@@ -106,10 +106,16 @@ def settle(journal: str | None, socket: str | None, file: str | None) -> Globals
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program; its exit code."""
+    sys.stdout, sys.stderr = _or_nothing(sys.stdout), _or_nothing(sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a locale may lack the letters of an address
             stream.reconfigure(errors="backslashreplace")
     return process.outcome(lambda: _called(arguments))
+
+
+def _or_nothing(stream: TextIO | None) -> TextIO:
+    """The stream; where the caller closed it, one that takes its descriptor and leads nowhere."""
+    return stream or open(os.devnull, "w")  # noqa: SIM115 - as long as the program
 
 
 def _called(arguments: Sequence[str] | None) -> int:

@@ -7,6 +7,7 @@ Exit codes: those of sysexits(3) in ``errors``, 70 for a fault of ours, 130 afte
 Ctrl-C, 141 when nobody reads our output any more. Raises JournalDamagedError.
 """
 
+import errno
 import os
 import resource
 import signal
@@ -16,13 +17,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from posttrail.errors import PosttrailError, UnavailableError
+from posttrail.errors import EX_TEMPFAIL, PosttrailError, UnavailableError
 from posttrail.text import safe
 
 EX_SOFTWARE: Final = 70
 EX_INTERRUPTED: Final = 128 + signal.SIGINT
 EX_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DAMAGE: Final = frozenset({signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV})
 
 Work = Callable[[], int]
@@ -48,9 +50,19 @@ def outcome(work: Work) -> int:
     except KeyboardInterrupt:
         return EX_INTERRUPTED
     except BrokenPipeError:
-        # What is still buffered must not fail once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return EX_BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _give_up_output()
+        print(f"posttrail: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return EX_TEMPFAIL
+
+
+def _give_up_output() -> None:
+    """What is still buffered must not fail once more when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def in_child(work: Work, *, journal: Path) -> int:
@@ -73,6 +85,7 @@ def in_child(work: Work, *, journal: Path) -> int:
 def _as_child(work: Work, mask: Iterable[int]) -> NoReturn:
     code = EX_SOFTWARE
     try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # it only reads: it may end anywhere
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _mute_libraries()
@@ -98,12 +111,7 @@ def _wait(pid: int, mask: Iterable[int]) -> int:
     def forward(number: int, _frame: FrameType | None) -> None:
         os.kill(pid, number)
 
-    before = {
-        # A terminal sends this one to the child, too.
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, forward),
-    }
+    before = {number: signal.signal(number, forward) for number in _ENDING}
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return os.waitpid(pid, 0)[1]

@@ -219,15 +219,38 @@ sys.exit(process.outcome(lambda: process.in_child(work, journal=Path("/j"))))
     )
 
 
-def test_a_request_to_end_reaches_the_child() -> None:
+def test_a_full_disk_under_the_output_is_a_sentence() -> None:
     program = """
+import sys
+from posttrail import process
+def work():
+    print("x" * 100_000)
+    return 0
+sys.exit(process.outcome(work))
+"""
+    with open("/dev/full", "wb") as full:
+        done = run_python(program, stdout=full.fileno())
+    assert done.returncode == 75
+    assert done.stderr == b"posttrail: the output cannot be written: No space left on device\n"
+
+
+def test_closed_streams_are_no_fault() -> None:
+    program = "import os; os.close(1); os.close(2); os.execv"
+    program += f"({sys.executable!r}, [{sys.executable!r}, '-m', 'posttrail.cli', '--version'])"
+    assert run_python(program).returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_request_to_end_reaches_the_child(number: signal.Signals) -> None:
+    program = f"""
 import os, signal, sys
 from pathlib import Path
 from posttrail import process
 def work():
-    os.kill(os.getppid(), signal.SIGTERM)
+    os.kill(os.getppid(), {int(number)})
     signal.pause()
     return 0
 sys.exit(process.in_child(work, journal=Path("/j")))
 """
-    assert run_python(program).returncode == 128 + signal.SIGTERM
+    done = run_python(program)
+    assert (done.returncode, done.stderr) == (128 + number, b"")
