@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _or_nothing(stream: TextIO | None) -> TextIO:
     """The stream; where the caller closed it, one that takes its descriptor and leads nowhere."""
-    return stream or open(os.devnull, "w")  # noqa: SIM115 - as long as the program
+    return stream or open(os.devnull, "w")
 
 
 def _called(arguments: Sequence[str] | None) -> int:
