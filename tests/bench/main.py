@@ -14,6 +14,7 @@ import argparse
 import multiprocessing
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -41,6 +42,11 @@ BENCHES: Final = {
     "postfix": "tests.bench.milters:through_postfix",
     "latency": "tests.bench.latency:measure",
 }
+_EXPECTED: Final = (
+    ProgramError, PosttrailError, MilterError, ImportError, OSError, sqlite3.Error,
+    subprocess.SubprocessError,
+)  # fmt: skip
+"""What a missing part or a broken rival raises; anything else is a defect of the bench."""
 QUICK: Final = 20_000
 FULL: Final = 100_000
 
@@ -72,7 +78,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--messages", type=int, help=f"size of the log (usually {FULL:,})")
     parser.add_argument("--only", action="append", choices=[*BENCHES], help="may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="keep logs and journals there")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="keep logs and journals there, and use those that are",
+    )
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """What recording costs: milters driven directly, and through a real private Postfix.
 
-Direct: posttrail-milterd, a pymilter no-op and the C no-op take the same messages over
+Direct: posttrail-milterd, two pymilter no-ops and the C no-op take the same messages over
 8 connections. Through Postfix: two private Postfix of the same configuration, one with
 the C no-op, one with posttrail-milterd and posttrail-trackd behind it, take mail from
 smtp-source(1) in turn and discard it.
@@ -22,11 +22,13 @@ from posttrail.demo.lab import Lab
 from tests.bench.bench import HERE, Bench, disk_bytes, fresh, program, tool
 from tests.bench.figures import Line
 from tests.bench.milter_client import drive
-from tests.bench.process import ProgramError, Service, cpu_s, settle
+from tests.bench.process import ProgramError, Service, cpu_s, settle, wait_for
 
 _OURS: Final = "posttrail-milterd"
-_PYMILTER: Final = "pymilter no-op"
+_PYMILTER: Final = "pymilter no-op (Milter.Base)"
+_MODULE: Final = "pymilter no-op (bare C module)"
 _NOOP: Final = "C no-op"
+_SCRIPTS: Final = {_PYMILTER: "pymilter_class.py", _MODULE: "pymilter_noop.py"}
 _SETTINGS: Final = (
     "mynetworks = 127.0.0.0/8",
     "transport_maps =",
@@ -39,18 +41,18 @@ _SINKS: Final = dict.fromkeys(("accepts", "greylists", "full", "unknown", "refus
 
 
 def _milter(bench: Bench, stack: ExitStack, name: str, socket: Path, log: Path) -> Service:
-    """Start one of the three, serving at ``socket``."""
+    """Start one of them, serving at ``socket``."""
     place = bench.work / "milters"
     place.mkdir(exist_ok=True)
     socket.unlink(missing_ok=True)
     if name == _OURS:
         config = bench.configuration(socket.parent / "state", log=log, socket=socket)
         command: list[str | Path] = [program(_OURS), "--config", config]
-    elif name == _PYMILTER:
-        command = [sys.executable, HERE / "pymilter_noop.py", f"unix:{socket}"]
+    elif name in _SCRIPTS:
+        command = [sys.executable, HERE / _SCRIPTS[name], f"unix:{socket}"]
     else:
         command = [bench.noop(), f"unix:{socket}"]
-    errors = place / f"{name.replace(' ', '-')}.stderr"
+    errors = place / f"{name.split(' (')[-1].strip(')').replace(' ', '-')}.stderr"
     service = stack.enter_context(Service(command, errors=errors, env=bench.environment()))
     service.ready(socket.exists, f"{name} to listen")
     return service
@@ -59,7 +61,7 @@ def _milter(bench: Bench, stack: ExitStack, name: str, socket: Path, log: Path) 
 def direct(bench: Bench) -> list[Line]:
     """Messages a second over 8 connections, interleaved rounds, shuffled order."""
     messages = 1_000 if bench.quick else 3_000
-    names = (_OURS, _PYMILTER, _NOOP)
+    names = (_OURS, _PYMILTER, _MODULE, _NOOP)
     speeds: dict[str, list[float]] = {name: [] for name in names}
     cpu: dict[str, list[float]] = {name: [] for name in names}
     with ExitStack() as stack:
@@ -69,17 +71,31 @@ def direct(bench: Bench) -> list[Line]:
             place.mkdir()
             sockets[name] = place / "milter.sock"
             services[name] = _milter(bench, stack, name, sockets[name], place / "no.log")
-        random, sent = Random(1), 0
+        random, sent, recorded = Random(1), 0, 0
         for turn in range(bench.rounds + 1):
             for name in random.sample(names, len(names)):
                 used = cpu_s(services[name].pid)
                 speed = messages / drive(sockets[name], messages, first=sent)
                 settle([services[name].pid], quiet_s=0.2)
                 sent += messages
+                recorded += messages * (name == _OURS)
                 if turn:  # the first is to warm up
                     speeds[name].append(speed)
                     cpu[name].append((cpu_s(services[name].pid) - used) / messages * 1e6)
-    return [_direct_line(name, speeds, cpu) for name in (_PYMILTER, _NOOP)]
+        _check_spool(sockets[_OURS].parent / "state" / "spool", recorded)
+    return [_direct_line(name, speeds, cpu) for name in (_PYMILTER, _MODULE, _NOOP)]
+
+
+def _check_spool(spool: Path, sent: int) -> None:
+    """A recorder that drops records is fast and useless."""
+    wait_for(lambda: _recorded(spool) >= sent, f"{sent} records in the spool", seconds=5)
+    if _recorded(spool) != sent:
+        raise ProgramError(f"{sent} messages sent, {_recorded(spool)} in the spool")
+
+
+def _recorded(spool: Path) -> int:
+    files = (path for path in spool.iterdir() if path.name == "current" or path.suffix == ".seg")
+    return sum(path.read_bytes().count(b'"t":"txn"') for path in files)
 
 
 def _direct_line(rival: str, speeds: dict[str, list[float]], cpu: dict[str, list[float]]) -> Line:
@@ -113,8 +129,12 @@ class Side:
     def __init__(self, bench: Bench, stack: ExitStack, name: str) -> None:
         self.name = name
         place = fresh(bench.work / f"postfix-{'ours' if name == _OURS else 'noop'}")
-        self.lab = Lab(place, sinks=_SINKS, settings=_SETTINGS)
+        self.lab = Lab(place, sinks=_SINKS)
         self.lab.prepare()
+        # Not Lab's ``settings``: each line said twice is a warning, and enough of them,
+        # logged before postlogd serves its socket, keep Postfix from starting at all.
+        command = [tool("postconf", "postfix"), "-c", str(place / "etc"), "-e", *_SETTINGS]
+        subprocess.run(command, check=True, capture_output=True)
         self.lab.log.touch()
         self.journal = self.lab.milter_socket.parent / "state" / "journal"
         self.milter = _milter(bench, stack, name, self.lab.milter_socket, self.lab.log)
@@ -151,6 +171,7 @@ class Side:
         if done.returncode:
             raise ProgramError(f"smtp-source: {done.stderr.strip()[-300:]}")
         self.sent += messages
+        wait_for(lambda: not self.lab.pending(), "Postfix to empty its queue")
         settle(self.pids)
         return messages / spent
 

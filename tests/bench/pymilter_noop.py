@@ -2,8 +2,8 @@
 
     pymilter_noop.py SOCKET
 
-It takes the same events (all but the body) straight from the C module and answers none
-of them but the end of the message.
+It takes the same events (all but the body) straight from pymilter's C module, as
+posttrail-milterd does, and answers none of them but the end of the message.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NO_REPLY: Final = (
     milter.P_NR_CONN | milter.P_NR_HELO | milter.P_NR_MAIL | milter.P_NR_RCPT
     | milter.P_NR_DATA | milter.P_NR_HDR | milter.P_NR_EOH
 )  # fmt: skip
-_MACROS: Final = {
+MACROS: Final = {
     milter.M_CONNECT: "j {client_port} {daemon_name}",
     milter.M_HELO: "{tls_version} {cipher}",
     milter.M_ENVFROM: "i {auth_authen} {auth_type}",
@@ -31,7 +31,7 @@ _MACROS: Final = {
 def negotiate(ctx: milter.milterContext, options: list[int]) -> int:
     """Ask for no replies and for the macros that a recorder needs."""
     options[:] = [milter.SETSYMLIST, options[1] & (_NO_BODY | _NO_REPLY), 0, 0]
-    for stage, names in _MACROS.items():
+    for stage, names in MACROS.items():
         ctx.setsymlist(stage, names)
     return milter.CONTINUE
 

@@ -1,12 +1,15 @@
 """The benches' log: the same each time, in order, and true to its own truth."""
 
+import json
 import re
+import time
 from collections import Counter, defaultdict
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from tests.bench.generate import generate
+from tests.bench.generate import generate, write
 from tests.bench.scene import Letter
 from tests.bench.world import LOCAL_DOMAINS
 
@@ -48,6 +51,20 @@ def flat(seed: int) -> bytes:
 def test_same_seed_gives_the_same_bytes() -> None:
     assert flat(1) == flat(1)
     assert flat(1) != flat(2)
+
+
+def test_files_hold_the_log_and_its_truth(tmp_path: Path) -> None:
+    log, facts = tmp_path / "mail.log", tmp_path / "mail.truth"
+    lines = write(log, facts, 300, days=2, seed=1)
+    assert log.read_bytes() == flat(1)
+    assert lines == log.read_bytes().count(b"\n")
+    rows = [
+        row for batch in generate(300, 2, seed=1) for each in batch.letters for row in each.rows
+    ]
+    told = [json.loads(line) for line in facts.read_text().splitlines()]
+    assert [row.final_recipient for row in rows] == [each["final_recipient"] for each in told]
+    last = time.strftime("%b %e %H:%M:%S", time.gmtime(log.stat().st_mtime))
+    assert log.read_text().splitlines()[-1].startswith(last)
 
 
 def test_lines_come_in_the_order_of_time(log: Log) -> None:

@@ -1,0 +1,52 @@
+"""The same no-op as pymilter_noop, written as pymilter's users write milters: on Milter.Base.
+
+    pymilter_class.py SOCKET
+
+Here each event goes through pymilter's own Python layer; this is the no-op that the
+design's figure for a recorder was set against.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from pymilter_noop import MACROS  # type: ignore[import-not-found]  # beside this script
+
+Milter: Final[Any] = importlib.import_module("Milter")
+_SILENT: Final = ("connect", "hello", "envfrom", "envrcpt", "data", "header", "eoh")
+
+
+def silent(name: str) -> Callable[..., int]:
+    """A callback that does nothing and that nobody waits for."""
+
+    def callback(self: object, *_: object) -> int:
+        return int(Milter.CONTINUE)
+
+    callback.__name__ = name  # by it pymilter knows which flag to negotiate
+    made: Callable[..., int] = Milter.noreply(callback)
+    return made
+
+
+def negotiate(self: Any, options: list[int]) -> int:
+    """Milter.Base's, and the macros (its own way of asking for them fails on Python 3)."""
+    answer: int = Milter.Base.negotiate(self, options)
+    for stage, names in MACROS.items():
+        self._ctx.setsymlist(stage, names)
+    return answer
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    methods: dict[str, object] = {name: silent(name) for name in _SILENT}
+    noop = type("Noop", (Milter.Base,), {**methods, "negotiate": negotiate})
+    Milter.factory = Milter.rejected_recipients(noop)
+    Milter.set_flags(0)
+    Milter.set_exception_policy(Milter.CONTINUE)
+    Milter.runmilter("noop", sys.argv[1], 30)
+
+
+if __name__ == "__main__":
+    main()
