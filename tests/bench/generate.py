@@ -73,7 +73,8 @@ def generate(
 ) -> Iterator[Batch]:
     """The log in batches, in the order of time. Memory holds only what is still to come."""
     begin_us = start_us(start)
-    world = World(seed, begin_us + days * DAY)
+    # The longer a log, the more strangers are in it: nobody's memory may count on the same few.
+    world = World(seed, begin_us + days * DAY, strangers=5_000 + messages // 2)
     shares, stories = zip(*STORIES, strict=True)
     pending: list[tuple[int, int, str]] = []
     stamp, order, number = _Stamps(), 0, 0

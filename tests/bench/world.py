@@ -82,14 +82,16 @@ def _base(number: int, base: int, width: int) -> str:
 class World:
     """Every draw that a story makes. ``end_us`` is where the log is cut."""
 
-    def __init__(self, seed: int, end_us: int) -> None:
+    MAILBOXES: Final = 4_000
+
+    def __init__(self, seed: int, end_us: int, *, strangers: int) -> None:
         self.random = random = Random(seed)
         self.end_us = end_us
         words = _WORDS.split()
         domains = [f"{a}-{b}.{end}" for a in words for b in words for end in ("example", "test")]
         random.shuffle(domains)
-        self._strangers = Skewed(random, self._people(20_000, domains))
-        self._mailboxes = Skewed(random, self._people(4_000, list(LOCAL_DOMAINS)))
+        self._strangers = Skewed(random, self._people(strangers, domains))
+        self._mailboxes = Skewed(random, self._people(self.MAILBOXES, list(LOCAL_DOMAINS)))
         self._processes: dict[str, Processes] = {}
         self._inode = 100_000
         hours = list(accumulate(_HOUR_WEIGHTS))
