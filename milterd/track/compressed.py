@@ -42,11 +42,11 @@ class _Counted:
         self.count = 0
 
     def read(self, size: int = -1) -> bytes:
-        data = self._raw.read(size) if not self._pending else self._pending
-        if self._pending and 0 <= size < len(data):
+        data, self._pending = self._pending, b""
+        if size < 0 or len(data) < size:
+            data += self._raw.read(size - len(data) if size >= 0 else -1) or b""
+        elif len(data) > size:
             data, self._pending = data[:size], data[size:]
-        else:
-            self._pending = b""
         self.count += len(data)
         return data
 

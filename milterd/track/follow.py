@@ -147,12 +147,12 @@ class Follower:
         return looked
 
     def _settle(self, file: Generation) -> bool:
-        """What is a file that was met empty, now that it may have content? False: still empty.
+        """What is a file that was met without a whole line? False: it still has none.
 
-        While it was empty nothing told whether it was filled, copied and cut meanwhile.
+        Until then nothing tells whether it was filled, copied and cut meanwhile.
         """
         if file.key == _stat(self._path):
-            if not file.content.size and self._chain()[0] == self._walked:
+            if not file.content.head and self._chain()[0] == self._walked:
                 file.ended = True
                 return False
             self._replace(file)
@@ -235,6 +235,9 @@ class Follower:
         """A file was cut, or may have been: what it held is in a generation, if anywhere."""
         others = [other for other in self._files if other is not file]
         if file.key != _stat(self._path):
+            if file.unsure:  # renamed just now
+                file.ended = False
+                return
             self._files = others
             file.close()
             self._gap("truncated")

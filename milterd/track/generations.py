@@ -12,6 +12,7 @@ import json
 import os
 import re
 from hashlib import blake2b
+from io import FileIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -52,11 +53,11 @@ def older_generations(path: Path) -> list[Path]:
 class Content:
     """An open generation, readable at any place of its (unpacked) content."""
 
-    __slots__ = ("_at", "_fd", "_raw", "_reader", "device", "inode", "packed")
+    __slots__ = ("_at", "_fd", "_reader", "device", "inode", "packed")
 
     def __init__(self, path: Path) -> None:
-        self._raw = open(path, "rb", 0)  # noqa: SIM115 - kept open: it may be renamed away
-        self._fd = self._raw.fileno()
+        self._fd = -1
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # kept: the name moves on
         status = os.fstat(self._fd)
         self.device, self.inode = status.st_dev, status.st_ino
         self.packed = path.suffix in (".gz", ".bz2", ".xz", ".zst")
@@ -65,8 +66,8 @@ class Content:
     def _rewind(self) -> None:
         self._at = 0
         if self.packed:
-            self._raw.seek(0)
-            self._reader, _ = decompressed(self._raw)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            self._reader, _ = decompressed(FileIO(self._fd, closefd=False))
 
     def read_at(self, at: int, size: int) -> bytes:
         """Up to ``size`` bytes from ``at`` on, fewer only at the end."""
@@ -99,6 +100,12 @@ class Content:
         return self.device, self.inode
 
     @property
+    def head(self) -> bytes:
+        """The first whole lines: the beginning of a line is like that of many others."""
+        data = self.read_at(0, HEAD)
+        return data if len(data) == HEAD else data[: data.rfind(b"\n") + 1]
+
+    @property
     def size(self) -> int:
         """Bytes on disk."""
         return os.fstat(self._fd).st_size
@@ -110,11 +117,15 @@ class Content:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._raw.close()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    __del__ = close
 
 
 class Kept(NamedTuple):
-    """One file as a position has it; a file that was still empty is not in a position."""
+    """One file as a position has it; a file without a whole line is not in it."""
 
     head_size: int
     head: str
@@ -136,7 +147,7 @@ class Generation:
         self.content = content
         self.at = 0
         self.skipping = False  # in a line whose beginning was too long
-        self.head = content.read_at(0, HEAD)
+        self.head = content.head
         self.mtime_us = content.mtime_us
         self.unsure = not self.head
         self.ended = False
@@ -164,7 +175,7 @@ class Generation:
         """Is what was read still there? Learns more of a head that was short."""
         if self.content.packed:
             return True
-        head = self.content.read_at(0, HEAD)
+        head = self.content.head
         if self.content.size < self.at or not head.startswith(self.head):
             return False
         self.head = head

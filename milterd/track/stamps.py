@@ -76,6 +76,11 @@ def utc_us(wall: datetime, zone: tzinfo | None) -> int:
     return round(wall.replace(tzinfo=zone).timestamp()) * SECOND_US
 
 
+def year_of(at_us: int, zone: tzinfo | None) -> int:
+    """The calendar year of a time."""
+    return datetime.fromtimestamp(at_us / SECOND_US, zone).year
+
+
 def calendar_date(year: int, month: int, day: int) -> date | None:
     """The date, None where that year has no such day."""
     try:

@@ -5,10 +5,11 @@ time) and RFC 3339 stamps. The tag is Postfix's: ``syslog_name[/service]/daemon[
 only the daemon, its last part, tells what a line means. Tags and hosts repeat, so
 what was once split is looked up.
 
-A stamp without a year takes the year from its neighbours: the order of the file is
-the truth, so each line is put where it is nearest to the line before it. The same
-rule decides between the two passes through the hour that the end of daylight saving
-time repeats. A line that has no such header is ``None``: data, not an error.
+A stamp without a year gets the latest year that does not put it more than a day behind
+the reference (now, or the file's own time). Where the first line's year is given, the
+order of the file is the truth: each line is put where it is nearest to the line before
+it. The order also tells apart the two passes through the hour that the end of daylight
+saving time repeats. A line that has no such header is ``None``: data, not an error.
 Raises nothing.
 """
 
@@ -28,6 +29,7 @@ from milterd.track.stamps import (
     fraction_us,
     offset_us,
     utc_us,
+    year_of,
     year_of_first,
     zone,
 )
@@ -37,7 +39,7 @@ __all__ = ["MAX_LINE", "Line", "LineParser", "year_of_first", "zone"]
 MAX_LINE: Final = 65_536
 """Longer lines are cut; whoever reads the file counts them."""
 
-_SLACK_US: Final = 5 * MINUTE_US  # lines may overtake each other by this much
+_SLACK_US: Final = MINUTE_US  # lines may overtake each other by this much
 _MAX_HEADS: Final = 4096
 
 _SECONDS: Final = {b"%02d" % second: second * SECOND_US for second in range(61)}  # 60: leap
@@ -230,26 +232,21 @@ class LineParser:
         return self._choose_fold(wall)
 
     def _choose_year(self, parts: tuple[int, int], minutes: int) -> datetime | None:
-        """Midnight of the day, in the year that the order of the file asks for."""
-        limit = None if self._year is not None else self.reference_us + DAY_US
-        if self._last_us is None and self._year is not None:
-            centre = self._year
-            target = utc_us(datetime(centre, 7, 1), self._zone)
-        elif self._last_us is None:
-            target = self.reference_us
-            centre = datetime.fromtimestamp(target / SECOND_US, self._zone).year
-        else:
-            target = self._last_us
-            centre = datetime.fromtimestamp(target / SECOND_US, self._zone).year
+        """Midnight of the day, in the year that the rule of this file asks for."""
+        target, centre = self.reference_us, self._year
+        if self._year is not None and self._last_us is not None:
+            target, centre = self._last_us, None
+        first = centre is not None  # the given year, unless the day is 29 February
+        if centre is None:
+            centre = year_of(target, self._zone)
         best: tuple[bool, int, datetime] | None = None
-        first_given = self._last_us is None and self._year is not None
         for year in range(centre - LEAP_SEARCH, centre + LEAP_SEARCH + 1):
             if calendar_date(year, *parts) is None:
                 continue
             midnight = datetime(year, *parts)
             at_us = utc_us(midnight, self._zone) + minutes * MINUTE_US
-            late = limit is not None and at_us > limit
-            distance = abs(year - centre) if first_given else abs(at_us - target)
+            late = self._year is None and at_us > target + DAY_US
+            distance = abs(year - centre) if first else abs(at_us - target)
             if best is None or (late, distance) < best[:2]:
                 best = late, distance, midnight
         return None if best is None else best[2]
