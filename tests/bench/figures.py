@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 from collections.abc import Sequence
@@ -27,9 +28,8 @@ class Line:
 
 
 def percentile(values: Sequence[float], part: float) -> float:
-    """The value that ``part`` of all values do not exceed."""
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(len(ranked) * part))]
+    """The least of the values that ``part`` of all values do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * part) - 1)]
 
 
 def table(lines: Sequence[Line], console: Console) -> None:

@@ -1,8 +1,9 @@
 """Running a program and knowing what it cost: wall, CPU, peak memory.
 
 CPU and ``ru_maxrss`` come from wait4(2) and include the children a program waited for.
-``ru_maxrss`` counts mapped file pages too (a journal is mapped memory that the kernel
-can take back), so anonymous memory is sampled from /proc/PID/status as well.
+``ru_maxrss`` is never below this process's own size (the child was its copy before it
+became the program), so VmHWM is sampled as well; both count mapped file pages (a journal
+is mapped memory that the kernel can take back), so RssAnon is sampled, too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
-MIB: Final = 1024 * 1024
 _SAMPLE_S: Final = 0.02
 
 
@@ -24,7 +24,8 @@ class Cost(NamedTuple):
 
     wall_s: float
     cpu_s: float
-    peak_mib: float  # ru_maxrss: with mapped pages
+    maxrss_mib: float
+    peak_mib: float  # highest sample of VmHWM: with mapped pages; 0 if too quick
     anonymous_mib: float  # highest sample of the whole family's RssAnon; 0 if too quick
     status: int
 
@@ -45,14 +46,15 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def anonymous_bytes(pid: int) -> int:
-    """RssAnon of a process; 0 when it has gone."""
+def memory_mib(pid: int) -> tuple[float, float]:
+    """VmHWM and RssAnon of a process; nothing when it has gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return 0
-    _, _, rest = status.partition("RssAnon:")
-    return int(rest.split()[0]) * 1024 if rest else 0
+        return 0.0, 0.0
+    parts = (status.partition(name)[2].split(maxsplit=1) for name in ("VmHWM:", "RssAnon:"))
+    peak, anonymous = (int(words[0]) / 1024 if words else 0.0 for words in parts)
+    return peak, anonymous
 
 
 def cpu_s(pid: int) -> float:
@@ -73,13 +75,15 @@ def run(
     errors = output.with_suffix(".stderr")
     with output.open("wb") as out, errors.open("wb") as err:
         process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=err, env=env)
-        highest, status, usage = 0, 0, None
+        peak, anonymous, status, usage = 0.0, 0.0, 0, None
         while usage is None:
             pid, status, spent = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 usage = spent
                 break
-            highest = max(highest, sum(map(anonymous_bytes, family(process.pid))))
+            sizes = [memory_mib(each) for each in family(process.pid)]
+            peak = max(peak, *(size[0] for size in sizes))
+            anonymous = max(anonymous, sum(size[1] for size in sizes))
             time.sleep(_SAMPLE_S)
     wall = time.perf_counter() - begin
     process.returncode = code = os.waitstatus_to_exitcode(status)
@@ -88,8 +92,9 @@ def run(
     return Cost(
         wall_s=wall,
         cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_mib=usage.ru_maxrss * 1024 / MIB,
-        anonymous_mib=highest / MIB,
+        maxrss_mib=usage.ru_maxrss / 1024,
+        peak_mib=peak,
+        anonymous_mib=anonymous,
         status=code,
     )
 

@@ -30,6 +30,7 @@ from tests.bench.figures import Line, percentile
 from tests.bench.process import ProgramError
 from tests.bench.sqlite_stores import PAGE
 
+_PROMISED_AT = 1_000_000  # messages; at fewer all stores are quick, and grep is, too
 _HOTTEST = 20
 _PASSES = 3
 _GREPS = 5
@@ -67,7 +68,8 @@ def measure(bench: Bench) -> list[Line]:
     figures["covering_bytes"] = two.path.stat().st_size
     figures["addresses"] = len(asked)
     figures["hottest_rows"] = names.most_common(1)[0][1]
-    lines = [_rival(figures, "joined", promise=True), _rival(figures, "covering", promise=False)]
+    size = bench.messages
+    lines = [_rival(figures, "joined", size=size), _rival(figures, "covering", size=size)]
     lines.append(_grep(bench, asked, figures))
     lines.append(_command(bench, journal, asked))
     return lines
@@ -130,21 +132,22 @@ def _figures(passes: list[dict[str, list[float]]]) -> dict[str, float | int | st
     return figures
 
 
-def _rival(figures: dict[str, float | int | str], name: str, *, promise: bool) -> Line:
+def _rival(figures: dict[str, float | int | str], name: str, *, size: int) -> Line:
     value = {key: float(number) for key, number in figures.items()}
     ratio = value["ours_p99_ms"] / value[f"{name}_p99_ms"]
+    promised = name == "joined"
     label = {"joined": "an index joined to rows", "covering": "one covering index"}[name]
     return Line(
         bench="report",
         work="report of one address, first page + counts, p50 / p99",
         against=f"SQLite with {label}",
-        at_least="p99 ≤ 1.0x" if promise else "",
+        at_least="p99 ≤ 1.0x at 1M messages" if promised else "",
         measured=f"p99 {ratio:.2f}x ({value['ours_p50_ms']:.2f} / {value['ours_p99_ms']:.2f} ms; "
         f"with rows rendered {value['ours_rendered_p50_ms']:.2f} / "
         f"{value['ours_rendered_p99_ms']:.2f}; SQLite {value[f'{name}_p50_ms']:.2f} / "
         f"{value[f'{name}_p99_ms']:.2f}, {value[f'{name}_bytes'] / value['journal_bytes']:.1f}x "
         "our bytes)",
-        holds=ratio <= 1.0 if promise else None,
+        holds=ratio <= 1.0 if promised and size >= _PROMISED_AT else None,
         figures={"ratio_p99": ratio, **figures},
     )
 
@@ -167,9 +170,9 @@ def _grep(bench: Bench, asked: list[str], figures: dict[str, float | int | str])
         bench="report",
         work="the same",
         against="two-step grep of the plain log",
-        at_least="≥ 500x faster",
+        at_least="≥ 500x faster at 1M messages",
         measured=f"{spent / ours:,.0f}x ({spent * 1000:.0f} ms)",
-        holds=spent / ours >= 500,
+        holds=spent / ours >= 500 if bench.messages >= _PROMISED_AT else None,
         figures={"ratio": spent / ours, "grep_s": spent},
     )
 
