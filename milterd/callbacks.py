@@ -2,8 +2,8 @@
 
 Speaks the milter protocol, version 6, through pymilter's C module. Every callback goes through
 ``_guarded``, which alone gives answers, and knows but two: NOREPLY where the MTA agreed to wait
-for none, else CONTINUE. Consecutive callbacks of one connection run in different threads, so all
-state is on the ``Connection`` that libmilter keeps for us.
+for none (all but RCPT and EOM), else CONTINUE. Consecutive callbacks of one connection run in
+different threads, so all state is on the ``Connection`` that libmilter keeps for us.
 
 Logs "callback failed" (error, the 1st, 2nd, 4th, 8th ... time), "MTA offers less" (warning),
 "bytes that are not UTF-8" (debug). Raises ``UnavailableError`` when the socket cannot be opened.
@@ -79,7 +79,7 @@ class Connection:
         self.transaction: Transaction | None = None
 
     def negotiate(self, ctx: milter.milterContext, options: list[int]) -> None:
-        """Ask for few macros, no body, refused recipients, and to be waited for at RCPT and EOM only."""
+        """Ask for few macros, no body, refused recipients, few replies."""
         offered_actions, offered = options[:2]
         missing = (WANTED | NO_REPLIES) & ~offered
         if missing and not self.sink.counters.connections:

@@ -94,12 +94,13 @@ def _watch(
 ) -> str:
     """Until a signal: "", or until a thread ends: its name."""
     gauges = _Gauges(directory / "milterd.prom")
+    watched = daemon.watchdog_s() is not None
     while True:
         if not recorder.is_alive():
             return "recorder"
         if not server.is_alive():
             return "libmilter"
-        if recorder.stalled_s() < STALLED_S:
+        if watched and recorder.stalled_s() < STALLED_S:
             daemon.notify("WATCHDOG=1")
         sink.counters.open_transactions = len(sink.open)
         gauges.write(sink.counters)

@@ -12,9 +12,11 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Final, TextIO
 
 from posttrail.errors import TryAgainError
+
+NOTIFY_S: Final = 1.0  # a manager's full queue must not hold a daemon
 
 
 def notify(text: str) -> None:
@@ -25,10 +27,11 @@ def notify(text: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.settimeout(NOTIFY_S)
         try:
             channel.sendto(text.encode(), address)
         except OSError:
-            pass  # a manager that does not listen is no reason to stop
+            pass  # a manager that does not listen, or is too slow, is no reason to stop
 
 
 def watchdog_s() -> float | None:

@@ -32,6 +32,18 @@ def test_notices_reach_an_abstract_socket(monkeypatch: pytest.MonkeyPatch) -> No
         assert manager.recv(100) == b"WATCHDOG=1"
 
 
+def test_a_manager_that_does_not_read_holds_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "NOTIFY_S", 0.01)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        limit = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text())
+        for _ in range(limit + 3):
+            daemon.notify("WATCHDOG=1")
+
+
 def test_no_manager_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     daemon.notify("READY=1")
