@@ -89,6 +89,8 @@ class Follower:
             left -= self._take(file, left, lines)
             if index < len(self._files) and self._files[index] is file:
                 index += 1  # else it was replaced by what it is now known to be
+        for file in self._files[index:]:
+            file.ended = False  # not looked at, so it must not be let go
         self._retire()
         self.caught_up = (
             left > 0 and all(file.ended for file in self._files) and self._newest_is_path()
@@ -325,8 +327,8 @@ class Follower:
     def _chain(self) -> tuple[object, list[Path]]:
         """What tells whether a file was moved, and the files there are, newest first."""
         paths = [self._path, *self._older()]
-        status = [_stat(path) for path in paths]
-        return status, paths if status[0] else paths[1:]
+        status = [(path, _stat(path)) for path in paths]
+        return status, paths if status[0][1] else paths[1:]
 
     def _adopt(self, unseen: Collection[Generation], *, since_us: int) -> int:
         """Take on the files that are new, the oldest first; how many they were."""

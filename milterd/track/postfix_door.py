@@ -155,7 +155,9 @@ def _find_fields(text: bytes, begin: int, *, content: bool) -> _Fields:
     places.sort()
     for at in places:
         fields, end = _read_fields(text, at)
-        if end == len(text) or (content and text[end : end + 1] == b":" and end > places[-1]):
+        if end == len(text):
+            return fields
+        if content and text[end : end + 1] == b":" and end > places[-1]:
             return fields._replace(text=text[end + 1 :].strip(b" "))
     if len(places) == 1:
         return _read_fields(text, places[0])[0]  # cut, or a HELO of before it was cleaned

@@ -96,6 +96,7 @@ _POSTSCREEN_CHATTER: Final = (
     b"table ",
     b"NOQUEUE: BARE",
 )
+_WORDS: Final = ACTIONS | SILENT  # before 2.3 they came first, without NOQUEUE
 _TOO_LARGE: Final = b": queue file size limit exceeded"
 _MILTER_DOWN: Final = b"warning: connect to Milter service "
 _ESTABLISHED: Final = b"TLS connection established from "
@@ -111,7 +112,7 @@ def smtpd(line: Line) -> Parsed:
         found = client(text, 16)
         return make(line, scan.DISCONNECT, b"", (found[1],)) if found else UNKNOWN
     colon = queue_id_end(text)
-    if colon > 0 and text[:colon] not in ACTIONS and text[:colon] not in SILENT:
+    if colon > 0 and text[:colon] not in _WORDS:
         begin = after_colon(text, colon)
         if text.startswith(b"client=", begin):
             return _client(line, text[:colon], begin + 7)
@@ -130,7 +131,7 @@ def smtpd(line: Line) -> Parsed:
         return _action(line, b"", after_colon(text, 7))
     if text.startswith(b"Connection concurrency limit exceeded: "):
         return None
-    return _action(line, b"", 0)  # before 2.3 there was no NOQUEUE
+    return _action(line, b"", 0)
 
 
 def _action(line: Line, queue_id: bytes, begin: int) -> Parsed:

@@ -40,7 +40,7 @@ MAX_LINE: Final = 65_536
 """Longer lines are cut; whoever reads the file counts them."""
 
 _SLACK_US: Final = MINUTE_US  # lines may overtake each other by this much
-_MAX_HEADS: Final = 4096
+_MAX_HEADS: Final = 8192
 
 _SECONDS: Final = {b"%02d" % second: second * SECOND_US for second in range(61)}  # 60: leap
 
@@ -72,6 +72,8 @@ class LineParser:
         "_minute",
         "_minute_us",
         "_offset",
+        "_second",
+        "_second_us",
         "_year",
         "_zone",
         "reference_us",
@@ -103,8 +105,9 @@ class LineParser:
         self._day_plain = False
         self._minute = b""
         self._minute_us = 0
-        self._offset = b""
-        self._heads: dict[bytes, tuple[bytes, bytes, bytes, bytes]] = {}
+        self._second = self._offset = b""
+        self._second_us = 0
+        self._heads: dict[bytes, tuple[bytes, bytes, bytes, bytes, int]] = {}
 
     @property
     def last_us(self) -> int | None:
@@ -115,44 +118,33 @@ class LineParser:
         """Split one line, given without its newline; None where it has no syslog header."""
         if len(line) > MAX_LINE:
             line = line.lstrip(b"\0")[:MAX_LINE]
-        minute = self._minute
-        if line[:13] == minute and line[15:16] == b" ":  # "Nov 23 18:30:01 "
-            second = _SECONDS.get(line[13:15])
-            begin = 16
-        elif line[:17] == minute and line[26:33] == self._offset and line[19:20] == b".":
-            second = _SECONDS.get(line[17:19])  # "2026-11-23T18:30:01.250000+01:00 "
-            fraction = line[20:26]
-            if second is not None and fraction.isdigit():
-                second += int(fraction)
-            else:
-                second = None
-            begin = 33
-        else:
-            second = None
-            begin = 0
-        if second is not None:
-            at_us = self._minute_us + second
+        if line[:16] == self._second:  # "Nov 23 18:30:01 "
+            at_us, begin = self._second_us, 16
+        elif (
+            line[:17] == self._minute  # "2026-11-23T18:30:01.250000+01:00 "
+            and line[26:33] == self._offset
+            and line[19] == 0x2E
+            and (second := _SECONDS.get(line[17:19])) is not None
+            and line[20:26].isdigit()
+        ):
+            at_us, begin = self._minute_us + second + int(line[20:26]), 33
         else:
             stamp = self._stamp(line)
             if stamp is None:
                 return None if line[:1] != b"\0" else self.parse(line.lstrip(b"\0"))
             at_us, begin = stamp
-        bracket = line.find(b"[", begin)
-        head = self._heads.get(line[begin:bracket])
+        close = line.find(b"]: ", begin)
+        head = self._heads.get(line[begin:close])
         if head is None:
             return self._parse_head(line, at_us, begin)
-        close = line.find(b"]:", bracket)
-        number = line[bracket + 1 : close]
-        if not number.isdigit() or len(number) > 10:
-            return self._parse_head(line, at_us, begin)
-        text = line[close + 3 :] if line[close + 2 : close + 3] == b" " else line[close + 2 :]
-        if text and (text[0] in b" [" or text[-1] in b"\r 2"):
+        text = line[close + 3 :]
+        if not text or text[-1] in b"\r 2" or text[0] in b" [":
             text = _trim(text)
-        host, instance, service, daemon = head
-        return _new(Line, (at_us, host, instance, service, daemon, int(number), text))
+        return _new(Line, (at_us, *head, text))
 
     def _parse_head(self, line: bytes, at_us: int, begin: int) -> Line | None:
-        """Split a head (host and tag) that was not seen before."""
+        """Split a head (host, tag and pid) that was not seen before."""
+        start = begin
         while line[begin : begin + 1] == b" ":
             begin += 1
         blank = line.find(b" ", begin)
@@ -164,25 +156,24 @@ class LineParser:
         colon = _tag_end(line, tag_at)
         if colon < 0:
             return None
-        tag, pid = line[tag_at:colon], 0
-        bracket = tag.find(b"[")
-        if bracket >= 0 and tag.endswith(b"]"):
-            number = tag[bracket + 1 : -1]
-            pid = int(number) if number.isdigit() and len(number) <= 10 else 0
-            tag = tag[:bracket]
+        tag, _, number = line[tag_at:colon].removesuffix(b"]").partition(b"[")
         if not tag:
             return None
-        head = (line[begin:blank], *_split_tag(tag))
-        if bracket >= 0:
+        pid = int(number) if number.isdigit() and len(number) <= 10 else 0
+        head = (line[begin:blank], *_split_tag(tag), pid)
+        if number.isdigit() and line[colon - 1 : colon + 2] == b"]: ":
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
-            self._heads[line[begin : tag_at + bracket]] = head
-        return Line(at_us, *head, pid, _trim(line[colon + 1 :]))
+            self._heads[line[start : colon - 1]] = head
+        return Line(at_us, *head, _trim(line[colon + 1 :]))
 
     # Stamps
 
     def _stamp(self, line: bytes) -> tuple[int, int] | None:
-        """The time of a line and where its host begins; fills the cache of the minute."""
+        """The time of a line and where its host begins; fills the caches."""
+        if line[:13] == self._minute and line[15:16] == b" " and line[13:15] in _SECONDS:
+            self._second, self._second_us = line[:16], self._minute_us + _SECONDS[line[13:15]]
+            return self._second_us, 16
         if line[:1].isdigit():
             return self._rfc3339(line)
         if line[5:6] == b" " and line[4:5].isdigit() and line[6:7].isdigit():
