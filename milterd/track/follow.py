@@ -203,7 +203,8 @@ class Follower:
         unseen, hit = found
         # Without a hit the newest known file has left the chain: what is younger is new.
         since_us = 0 if hit else self._files[-1].mtime_us
-        if self._adopt(unseen, since_us=since_us) > 1 and not hit:
+        findable = any(file.head for file in self._files)  # else only the inode could tell
+        if self._adopt(unseen, since_us=since_us) > 1 and not hit and findable:
             self._gap("rotated_away")
 
     def _restore(self) -> None:

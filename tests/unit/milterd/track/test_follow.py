@@ -203,6 +203,17 @@ def test_on_start_the_chain_is_walked_back_to_the_position(
     assert follower.gaps() == []
 
 
+def test_an_empty_file_that_was_packed_meanwhile_is_no_gap(path: Path) -> None:
+    follower = Follower(path)
+    assert follower.read()[0] == []
+    for line in (b"one", b"two"):
+        rename(path)
+        add(path, line)
+    pack(path.parent / "mail.log.2")
+    assert drain(follower) == [b"one", b"two"]
+    assert follower.gaps() == []
+
+
 def test_copytruncate_finishes_the_copy_first(path: Path) -> None:
     add(path, b"one")
     follower = Follower(path)
