@@ -103,13 +103,13 @@ def bound(ms: int) -> bytes:
     return (ms << HASH_BITS).to_bytes(6, "big")
 
 
-def door_port(ip: bytes, port: int) -> bytes:
+def door_port(ip: bytes, port: int, recipient: bytes) -> bytes:
     """The DOOR value by which a refusal's log line and transaction find each other."""
-    return b"%b\0%d" % (ip, port)
+    return b"%b\0%d\0\0%b" % (ip, port, recipient)
 
 
 def door_rcpt(ip: bytes, sender: bytes, recipient: bytes) -> bytes:
-    """The DOOR value where no port is known; sender and recipient are folded."""
+    """The DOOR value where no port is known. Addresses are folded, unknown ones ABSENT."""
     return b"%b\0%b\0%b" % (ip, sender, recipient)
 
 

@@ -86,12 +86,16 @@ def _add_address(found: set[bytes], kind: bytes, domain_kind: bytes, raw: bytes)
 
 def _add_door(found: set[bytes], message: Message, ip: bytes) -> None:
     """Values by which a refusal's two tellers, milter and log, find one another."""
-    refused = [row for row in message.rows if row.status == _REFUSED]
-    if not refused and not message.sources & _MILTER:
-        return
-    if message.client_port:
-        found.add(keys.DOOR + keys.door_port(ip, message.client_port))
+    spoken = bool(message.sources & _MILTER)
+    if not message.rows and spoken and message.client_port:
+        found.add(keys.DOOR + keys.door_port(ip, message.client_port, ABSENT))
     sender = ABSENT if message.sender is None else fold(message.sender)
-    for row in refused:
+    for row in message.rows:
+        refused = row.status == _REFUSED
+        if not refused and not spoken:
+            continue
         recipient = ABSENT if row.recipient is None else fold(row.recipient)
-        found.add(keys.DOOR + keys.door_rcpt(ip, sender, recipient))
+        if message.client_port:
+            found.add(keys.DOOR + keys.door_port(ip, message.client_port, recipient))
+        if refused:
+            found.add(keys.DOOR + keys.door_rcpt(ip, sender, recipient))

@@ -15,7 +15,7 @@ import grp
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -170,31 +170,46 @@ class Writer:
             message_id = into
         raise UnavailableError(f"journal damaged: tombstones of {message_id.hex()} form a circle")
 
-    def find(self, kind: bytes, value: bytes, begin_us: int, end_us: int) -> list[Record]:
-        """The committed records with that value and begin <= time <= end, newest first."""
+    def find(
+        self,
+        kind: bytes,
+        value: bytes,
+        begin_us: int,
+        end_us: int,
+        *,
+        skip: Container[bytes] = (),
+    ) -> list[Record]:
+        """The committed records with that value and begin <= time <= end, newest first.
+
+        Those whose id is in ``skip`` are passed over without being read.
+        """
         wanted = value_of(kind, value)
         key = self._keyer.term(wanted)
-        first = day_of(begin_us)
+        first, last = day_of(begin_us), day_of(end_us) + 1  # + 1: its time may have moved back
         found: list[Record] = []
         for day in reversed(self._present):
             if day < first:
                 break
+            if day > last:
+                continue
             opened = self._open_days.get(day) or self._day(day)
             if opened.down(b"x", key, key + _ABOVE, limit=1):  # a miss ends here: it is the rule
-                found += self._verified(Day(day, opened), key, wanted, begin_us, end_us)
+                span = Span(begin_us // 1000, end_us // 1000 + 1)
+                hit = hits.newest_first([Day(day, opened)], [Term(key)], span, self._time_of)
+                ids = [each.id for each in hit if each.id not in skip]
+                found += self._verified(opened, ids, wanted, begin_us, end_us)
         found.sort(key=lambda record: (record.message.time_us, record.id), reverse=True)
         return found
 
     def _verified(
-        self, day: Day, key: bytes, wanted: bytes, begin_us: int, end_us: int
+        self, opened: Store, ids: list[bytes], wanted: bytes, begin_us: int, end_us: int
     ) -> Iterator[Record]:
         """The records of a day that truly have a value, within a span."""
-        span = Span(begin_us // 1000, end_us // 1000 + 1)
-        for hit in hits.newest_first([day], [Term(key)], span, self._time_of):
-            body = day.store.get(b"m", hit.id[2:])
-            if body is None or codec.merged_into(hit.id, body) is not None:
+        for message_id in ids:
+            body = opened.get(b"m", message_id[2:])
+            if body is None or codec.merged_into(message_id, body) is not None:
                 continue
-            record = codec.decode(hit.id, body)
+            record = codec.decode(message_id, body)
             if begin_us <= record.message.time_us <= end_us and wanted in values(record.message):
                 yield record
 

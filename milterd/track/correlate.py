@@ -13,7 +13,7 @@ on the events alone, so that a crash between and a replay after change nothing:
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Container
 from typing import Final, Protocol
 
 from journal.events import STARTS, Event, Kind
@@ -36,7 +36,15 @@ class Store(Protocol):
     """What the correlator needs of journal.writer.Writer."""
 
     def new_id(self, time_us: int, identity: bytes) -> bytes: ...
-    def find(self, kind: bytes, value: bytes, begin_us: int, end_us: int) -> list[Record]: ...
+    def find(
+        self,
+        kind: bytes,
+        value: bytes,
+        begin_us: int,
+        end_us: int,
+        *,
+        skip: Container[bytes] = ...,
+    ) -> list[Record]: ...
     def put(self, record: Record, old: Record | None) -> None: ...
     def tombstone(self, old: Record, into: bytes) -> None: ...
 
@@ -50,12 +58,13 @@ class Correlator:
         self._lifetime_us = (lifetime_days + 2) * DAY
         self._lives: dict[bytes, dict[bytes, Life]] = {}  # host → queue id → newest life
         self._mentions: dict[tuple[bytes, bytes], Open] = {}
+        self._by_id: dict[bytes, Open] = {}  # every stored message that is in memory
         self._open: OrderedDict[int, Open] = OrderedDict()  # least recently touched first
         self._merged: list[tuple[Open, Open]] = []  # (from, into)
         self.messages = 0  # new ones put to the store, less those that became part of others
         self.rows = 0
         self.sessions = Sessions()
-        self.refusals = Refusals(store)
+        self.refusals = Refusals(self._bring)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -85,11 +94,11 @@ class Correlator:
             life.note(transaction)
             message = life.message
         else:
-            known = self.refusals.holding(transaction, events, host, self._adopt)
+            known = self.refusals.holding(transaction, events, host)
             message = known if known is not None else Open(host)
         for event in events:
             self._add(message, event)
-        for refused in self.refusals.of_transaction(events, message, self._adopt):
+        for refused in self.refusals.of_transaction(events, message):
             self._merge(message, refused)
         self.refusals.register(message, events)
         return message
@@ -189,37 +198,23 @@ class Correlator:
         """Bring the journal's messages with this queue id into memory."""
         early = event.kind in STARTS or event.kind in (Kind.TRANSACTION, Kind.MESSAGE_ID)
         begin = event.at_us - (HOP_US if early else self._lifetime_us)
-        for record in self._store.find(b"q", queue_id, begin, event.at_us + self._lifetime_us):
+        self._bring(host, b"q", queue_id, begin, event.at_us + self._lifetime_us)
+
+    def _bring(self, host: bytes, kind: bytes, value: bytes, begin_us: int, end_us: int) -> None:
+        """Bring this host's stored records with a value into memory, where they are not yet."""
+        for record in self._store.find(kind, value, begin_us, end_us, skip=self._by_id):
             if record.message.host == host:
                 self._adopt(record)
 
-    def _adopt(self, record: Record) -> Open | None:
-        """The open form of a stored record; None where memory already knows better."""
-        for life in self._known(record):
-            if life.message.stored is not None and life.message.stored.id == record.id:
-                return life.message
-        for merged, into in self._merged:
-            if merged.stored is not None and merged.stored.id == record.id:
-                return into
-        known = self.refusals.open_with(record)
-        if known is not None:
-            return known
+    def _adopt(self, record: Record) -> None:
+        """Bring a stored record into memory."""
         message = Open(record.message.host)
         message.events = list(record.events)
         message.dropped = record.dropped
         message.stored = record
         message.flags = record.message.flags
+        self._by_id[record.id] = message
         self._register(message, record)
-        return message
-
-    def _known(self, record: Record) -> Iterator[Life]:
-        """All lives in memory under any queue id of a record."""
-        lives = self._lives.get(record.message.host, {})
-        for queue_id in record.message.queue_ids:
-            life = lives.get(queue_id)
-            while life is not None:
-                yield life
-                life = life.older
 
     def _register(self, message: Open, record: Record) -> None:
         """Make an adopted message findable by all its queue ids."""
@@ -255,9 +250,7 @@ class Correlator:
                 life = life.older
             if attempt == 0:
                 begin = event.at_us - HOP_US
-                for record in self._store.find(b"q", queue_id, begin, event.at_us + LAG_US):
-                    if record.message.host == host and queue_id in record.message.queue_ids:
-                        self._adopt(record)
+                self._bring(host, b"q", queue_id, begin, event.at_us + LAG_US)
         return None
 
     def _follow(self, message: Open, event: Event, next_id: bytes) -> None:
@@ -303,10 +296,13 @@ class Correlator:
         self._open.pop(id(gone), None)
         if gone.stored is not None:
             self._merged.append((gone, into))
+            self._by_id[gone.stored.id] = into
         for known, target in list(self._merged):
             if target is gone:
                 self._merged.append((known, into))
                 self._merged.remove((known, target))
+                if known.stored is not None:
+                    self._by_id[known.stored.id] = into
         gone.dirty = False
         self._touch(into)
 
@@ -322,7 +318,7 @@ class Correlator:
             return None
         if action not in REFUSING:
             return None
-        message = self.refusals.of_line(event, host, self._adopt)
+        message = self.refusals.of_line(event, host)
         if message is None:
             message = Open(host)
             self._add(message, event)
@@ -349,6 +345,7 @@ class Correlator:
             assert gone.stored is not None
             assert into.stored is not None
             self._store.tombstone(gone.stored, into.stored.id)
+            del self._by_id[gone.stored.id]
             self.messages -= 1
             self.rows -= len(gone.stored.message.rows)
         self._merged.clear()
@@ -376,6 +373,7 @@ class Correlator:
             self.messages += old is None
             self.rows += len(record.message.rows) - (len(old.message.rows) if old else 0)
         message.stored = record
+        self._by_id[key] = message
         message.events = list(record.events)
         message.dropped = record.dropped
         message.dirty = False
@@ -390,6 +388,8 @@ class Correlator:
             self._forget(message)
 
     def _forget(self, message: Open) -> None:
+        if message.stored is not None:
+            del self._by_id[message.stored.id]
         lives = self._lives.get(message.host, {})
         for life in message.lives:
             newest = lives.get(life.queue_id)

@@ -7,30 +7,24 @@ line is a message of its own. Either may come first: one row, never two.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final
 
 from journal import address, keys
 from journal.events import ABSENT, Event, Kind
-from journal.records import Record
 from milterd.track.lives import LAG_US, SECOND, Open
 
-NEAR_US: Final = 900 * SECOND
+NEAR_US: Final = 600 * SECOND
 """A refusal's line and its transaction's MAIL lie no further apart (smtpd_timeout, tarpits)."""
 
-Adopt = Callable[[Record], Open | None]
-
-
-class Finder(Protocol):
-    """What is needed of journal.writer.Writer."""
-
-    def find(self, kind: bytes, value: bytes, begin_us: int, end_us: int) -> list[Record]: ...
+Bring = Callable[[bytes, bytes, bytes, int, int], None]
+"""Brings a host's stored messages with an index value, between two times, into memory."""
 
 
 class Refusals:
     """The open messages that a refusal could belong to, by door key."""
 
-    def __init__(self, store: Finder) -> None:
-        self._store = store
+    def __init__(self, bring: Bring) -> None:
+        self._bring = bring
         self._by_key: dict[bytes, list[Open]] = {}
 
     # -- memory -----------------------------------------------------------------------
@@ -61,47 +55,36 @@ class Refusals:
                 into.doors.append(key)
                 self._by_key.setdefault(key, []).append(into)
 
-    def open_with(self, record: Record) -> Open | None:
-        """The open message of a stored record without queue id, if memory has it."""
-        for key in _keys(record.events):
-            for message in self._by_key.get(key, []):
-                if message.stored is not None and message.stored.id == record.id:
-                    return message
-        return None
-
-    def _candidates(self, key: bytes, host: bytes, at_us: int, adopt: Adopt) -> list[Open]:
-        """Messages of this host under a door key near a time, oldest first."""
-        for record in self._store.find(keys.DOOR, key, at_us - NEAR_US, at_us + NEAR_US):
-            if record.message.host == host:
-                adopt(record)
-        found = [message for message in self._by_key.get(key, []) if message.host == host]
-        return sorted(found, key=lambda message: min(message.events))
+    def _candidates(self, key: bytes, host: bytes, at_us: int) -> list[Open]:
+        """Messages of this host under a door key near a time."""
+        self._bring(host, keys.DOOR, key, at_us - NEAR_US, at_us + NEAR_US)
+        return [message for message in self._by_key.get(key, []) if message.host == host]
 
     # -- joining ----------------------------------------------------------------------
 
-    def of_line(self, event: Event, host: bytes, adopt: Adopt) -> Open | None:
+    def of_line(self, event: Event, host: bytes) -> Open | None:
         """The message a refusal line belongs to, or is already in; None: it is a new one."""
-        candidates = self._candidates(_line_key(event), host, event.at_us, adopt)
+        candidates = self._candidates(_line_key(event), host, event.at_us)
         for message in candidates:
             if event in message.events:
                 return message
-        return next((message for message in candidates if _takes(message, event)), None)
+        taking = [message for message in candidates if _takes(message, event)]
+        return min(taking, key=_begin, default=None)
 
-    def holding(
-        self, transaction: Event, events: list[Event], host: bytes, adopt: Adopt
-    ) -> Open | None:
+    def holding(self, transaction: Event, events: list[Event], host: bytes) -> Open | None:
         """The message that has this very transaction already (a spool read twice)."""
         for key in _keys(events):
-            for message in self._candidates(key, host, transaction.at_us, adopt):
+            for message in self._candidates(key, host, transaction.at_us):
                 if transaction in message.events:
                     return message
         return None
 
-    def of_transaction(self, events: list[Event], message: Open, adopt: Adopt) -> list[Open]:
+    def of_transaction(self, events: list[Event], message: Open) -> list[Open]:
         """Messages made of refusal lines alone that this transaction turns out to be about."""
         found: list[Open] = []
         for key in _keys(events):
-            for other in self._candidates(key, message.host, events[0].at_us, adopt):
+            candidates = self._candidates(key, message.host, events[0].at_us)
+            for other in sorted(candidates, key=_begin):
                 if other is message or other in found or _transaction(other) is not None:
                     continue
                 lines = [event for event in other.events if event.kind == Kind.DOOR]
@@ -118,58 +101,75 @@ def _line_key(event: Event) -> bytes:
     """The door key of a refusal line: by port where the line has it."""
     fields = event.fields
     if fields[9].isdigit():
-        return keys.door_port(fields[8], int(fields[9]))
+        return keys.door_port(fields[8], int(fields[9]), _folded(fields[6]))
     return _by_recipient(fields[8], fields[5], fields[6])
 
 
-def _by_recipient(ip: bytes, sender: bytes, recipient: bytes) -> bytes:
-    """The door key where no port is known; journal/terms.py indexes the same."""
-    folded = ABSENT if sender == ABSENT else address.fold(sender)
-    return keys.door_rcpt(ip, folded, address.fold(recipient) if recipient else ABSENT)
-
-
 def _keys(events: Iterable[Event]) -> list[bytes]:
-    """All door keys of a message's events."""
+    """All door keys of a message's events; journal/terms.py makes the same of its rows."""
     found: dict[bytes, None] = {}
     transaction: Event | None = None
     for event in events:
         if event.kind == Kind.TRANSACTION:
             transaction = event
-            port = event.fields[2]
-            if port.isdigit() and port != b"0":
-                found[keys.door_port(event.fields[1], int(port))] = None
-        elif event.kind == Kind.RCPT and event.fields[3] == b"1" and transaction is not None:
-            spoken = transaction.fields
-            found[_by_recipient(spoken[1], spoken[7], event.fields[0])] = None
+            _add_port(found, event, b"")
+        elif event.kind == Kind.RCPT and transaction is not None:
+            _add_port(found, transaction, event.fields[0])
+            if event.fields[3] == b"1":
+                spoken = transaction.fields
+                found[_by_recipient(spoken[1], spoken[7], event.fields[0])] = None
         elif event.kind == Kind.DOOR and not event.queue_id:
             found[_line_key(event)] = None
     return list(found)
+
+
+def _add_port(found: dict[bytes, None], transaction: Event, recipient: bytes) -> None:
+    port = transaction.fields[2]
+    if port.isdigit() and port != b"0":
+        found[keys.door_port(transaction.fields[1], int(port), _folded(recipient))] = None
+
+
+def _folded(recipient: bytes) -> bytes:
+    return address.fold(recipient) if recipient else ABSENT
+
+
+def _by_recipient(ip: bytes, sender: bytes, recipient: bytes) -> bytes:
+    """The door key where no port is known; journal/terms.py indexes the same."""
+    folded = ABSENT if sender == ABSENT else address.fold(sender)
+    return keys.door_rcpt(ip, folded, _folded(recipient))
 
 
 def _transaction(message: Open) -> Event | None:
     return next((event for event in message.events if event.kind == Kind.TRANSACTION), None)
 
 
+def _begin(message: Open) -> Event:
+    """The first event: candidates are tried in the order of their time."""
+    return min(message.events)
+
+
 def _takes(message: Open, line: Event) -> bool:
     """Whether a message has the transaction that a refusal line is of."""
-    return _transaction(message) is not None and _fits(line, sorted(message.events), message.events)
+    return _transaction(message) is not None and _fits(line, message.events, message.events)
 
 
-def _fits(line: Event, transaction: Iterable[Event], held: Iterable[Event]) -> bool:
+def _fits(line: Event, transaction: list[Event], held: Iterable[Event]) -> bool:
     """Whether a line is of a transaction: in its time, of its recipients, not told before."""
-    events = list(transaction)
-    head = next(event for event in events if event.kind == Kind.TRANSACTION)
+    head = next(event for event in transaction if event.kind == Kind.TRANSACTION)
     end = head.fields[15]
-    last = int(end) if end.isdigit() else head.at_us
-    if not head.at_us - LAG_US <= line.at_us <= last + LAG_US:
+    last_us = int(end) if end.isdigit() else head.at_us
+    if not head.at_us - LAG_US <= line.at_us <= last_us + LAG_US:
         return False
     recipient = address.fold(line.fields[6])
-    spoken = {address.fold(event.fields[0]) for event in events if event.kind == Kind.RCPT}
-    if line.fields[6] and recipient not in spoken:
+    if line.fields[6] and not any(
+        event.kind == Kind.RCPT and address.fold(event.fields[0]) == recipient
+        for event in transaction
+    ):
         return False
-    told = {
-        address.fold(event.fields[6])
+    return not any(
+        event.kind == Kind.DOOR
+        and not event.queue_id
+        and event != line
+        and address.fold(event.fields[6]) == recipient
         for event in held
-        if event.kind == Kind.DOOR and not event.queue_id and event != line
-    }
-    return recipient not in told
+    )

@@ -214,6 +214,8 @@ class Tracker:
             self._work[0].tell(error="posttrail-trackd was stopped; import again", exit=75)
             self._work[0].close()
         self.commit(tick=True)
+        for source in self._sources:
+            source.follower.close()
         if self._door is not None:
             self._door.close()
 

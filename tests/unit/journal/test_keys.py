@@ -87,5 +87,5 @@ def test_terms_depend_on_key_kind_and_value() -> None:
 
 
 def test_door_values_of_one_session_agree() -> None:
-    assert keys.door_port(b"192.0.2.1", 25) != keys.door_port(b"192.0.2.12", 5)
+    assert keys.door_port(b"192.0.2.1", 25, b"a") != keys.door_port(b"192.0.2.12", 5, b"a")
     assert keys.door_rcpt(b"192.0.2.1", b"", b"a") != keys.door_rcpt(b"192.0.2.1", b"a", b"")

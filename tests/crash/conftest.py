@@ -1,0 +1,74 @@
+"""A pair of feeds, mail log and spool, recorded once from a private Postfix under load."""
+
+import os
+import shutil
+import smtplib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from posttrail.demo import mails
+from posttrail.demo.postfix_files import INSIDE_CLIENT
+from posttrail.demo.stage import Stage, folder, stage
+from posttrail.errors import UnavailableError
+
+LOAD = 300
+"""Messages of each of the four ways that a session sends."""
+
+WAIT_S = 120.0
+
+
+@pytest.fixture(scope="session")
+def feeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``mail.log``, ``spool`` and ``posttrail.toml`` as they were recorded."""
+    if os.geteuid() != 0:
+        pytest.skip("a private Postfix needs root")
+    kept = tmp_path_factory.mktemp("feeds")
+    with folder(None, keep=False) as directory:
+        try:
+            with stage(directory) as running:
+                mails.send_all(running.lab)
+                load(running)
+                wait_quiet(running)
+        except UnavailableError as error:
+            pytest.skip(str(error))
+        shutil.copy(running.lab.log, kept / "mail.log")
+        shutil.copytree(directory / "spool", kept / "spool")
+        shutil.copy(running.config, kept / "posttrail.toml")
+    return kept
+
+
+def load(running: Stage) -> None:
+    """Accepted, discarded, aliased, refused and bounced mail, several sessions at a time."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda part: session(running, part), range(4)))
+
+
+def session(running: Stage, part: int) -> None:
+    """One SMTP session with many transactions."""
+    fates = (
+        ["alice@example.com", "nobody.here@example.com", "bob@example.com"],
+        ["anyone@void.example", "team@example.com"],
+        ["partner@example.net", "buyer@gone.example"],
+        ["nobody.here@example.com"],
+    )
+    port = running.lab.ports.mx
+    client = smtplib.SMTP("127.0.0.1", port, timeout=30, source_address=(INSIDE_CLIENT, 0))
+    with client:
+        for number in range(LOAD):
+            recipients = fates[(number + part) % 4]
+            body = f"Subject: load\r\nMessage-ID: <load.{part}.{number}@example.org>\r\n\r\nx\r\n"
+            try:
+                client.sendmail("load@example.org", recipients, body)
+            except smtplib.SMTPRecipientsRefused:
+                client.rset()
+
+
+def wait_quiet(running: Stage) -> None:
+    """Until the queue has nothing on the move any more."""
+    deadline = time.monotonic() + WAIT_S
+    while any(entry["queue_name"] in {"active", "incoming"} for entry in running.lab.pending()):
+        assert time.monotonic() < deadline, "the queue does not settle"
+        time.sleep(0.2)
