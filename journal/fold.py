@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
-from journal.events import ABSENT, Event, Kind
+from journal import kinds
+from journal.events import ABSENT, Event
 from journal.legs import (
     D_FINAL,
     D_RECIPIENT,
@@ -26,10 +27,6 @@ KEPT_FIRST: Final = 3
 KEPT_LAST: Final = 7
 KEYS_DROPPED: Final = 200 - KEPT_FIRST - KEPT_LAST
 """A row counts at most 200 attempts: ten are kept whole, of the others a key."""
-
-_DELIVERY: Final = int(Kind.DELIVERY)
-_QUEUED: Final = int(Kind.QUEUED)
-_TRANSACTION: Final = int(Kind.TRANSACTION)
 
 
 def fold(
@@ -56,18 +53,22 @@ def canonical(
     repeats it at every retry), and of each recipient's attempts the first three
     and the last seven.
     """
-    ordered = sorted(set(events))
+    ordered = sorted(events)
+    before: Event | None = None
     seen: set[bytes] = set()
     attempts: dict[tuple[bytes, bytes, bytes], int] = {}
     kept: list[Event] = []
     crowded = False
     for event in ordered:
+        if event == before:
+            continue
+        before = event
         kind = event.kind
-        if kind == _QUEUED:
+        if kind == kinds.QUEUED:
             if event.queue_id in seen:
                 continue
             seen.add(event.queue_id)
-        elif kind == _DELIVERY:
+        elif kind == kinds.DELIVERY:
             row = _row_of(event)
             count = attempts[row] = attempts.get(row, 0) + 1
             crowded = crowded or count > KEPT_FIRST + KEPT_LAST
@@ -87,7 +88,7 @@ def _thin(events: list[Event], keys: set[bytes]) -> tuple[list[Event], tuple[byt
     """Let go of the middle attempts of every recipient that has more than ten."""
     by_row: dict[tuple[bytes, bytes, bytes], list[Event]] = {}
     for event in events:
-        if event.kind == _DELIVERY:
+        if event.kind == kinds.DELIVERY:
             by_row.setdefault(_row_of(event), []).append(event)
     gone: set[Event] = set()
     for attempts in by_row.values():
@@ -131,9 +132,9 @@ def _message(
     client = _client(first)
     sender = _sender(first)
     login = _login(first)
-    size = first.field(Kind.QUEUED, 1) or first.field(Kind.TRANSACTION, 13)
+    size = first.field(kinds.QUEUED, 1) or first.field(kinds.TRANSACTION, 13)
     message_id = next(
-        (found for leg in legs.values() if (found := leg.field(Kind.MESSAGE_ID, 0))), b""
+        (found for leg in legs.values() if (found := leg.field(kinds.MESSAGE_ID, 0))), b""
     )
     attempts_let_go: dict[bytes, int] = {}
     for key in keys:
@@ -154,14 +155,14 @@ def _message(
         tuple(queue_id for queue_id in legs if queue_id),
         sender,
         int(size) if size.isdigit() else None,
-        (message_id or first.field(Kind.TRANSACTION, 9)) or None,
-        first.field(Kind.TRANSACTION, 10) or None,
+        (message_id or first.field(kinds.TRANSACTION, 9)) or None,
+        first.field(kinds.TRANSACTION, 10) or None,
         client[1] or None,
         client[0] or None,
         int(client[2]) if client[2].isdigit() else None,
         client[3] or None,
         login or None,
-        first.field(Kind.TRANSACTION, 4) or first.field(Kind.CLIENT, 5) or None,
+        first.field(kinds.TRANSACTION, 4) or first.field(kinds.CLIENT, 5) or None,
         _spam_score(events),
         sources,
         flags,
@@ -179,14 +180,14 @@ def _elsewhere(legs: dict[bytes, Leg]) -> tuple[bytes, ...]:
 def _client(first: Leg) -> tuple[bytes, bytes, bytes, bytes]:
     """Name, IP, port and HELO of the client; what the milter saw beats what was logged."""
     door = first.doors[0].fields if first.doors else None
-    if Kind.TRANSACTION in first.by_kind:
-        fields = first.by_kind[Kind.TRANSACTION].fields
+    if kinds.TRANSACTION in first.by_kind:
+        fields = first.by_kind[kinds.TRANSACTION].fields
         name, ip, port, helo = fields[0], fields[1], fields[2], fields[3]
         if port in (b"", b"0") and name == b"localhost":  # cleanup's voice for local mail
             return b"", b"", b"", b""
         return name, ip, port, helo
-    if Kind.CLIENT in first.by_kind:
-        fields = first.by_kind[Kind.CLIENT].fields
+    if kinds.CLIENT in first.by_kind:
+        fields = first.by_kind[kinds.CLIENT].fields
         return fields[0], fields[1], fields[2], door[11] if door else b""
     if door:
         return door[7], door[8], door[9], door[11]
@@ -195,23 +196,23 @@ def _client(first: Leg) -> tuple[bytes, bytes, bytes, bytes]:
 
 def _sender(first: Leg) -> bytes | None:
     """The reverse-path as the client spoke it, else as the queue manager has it."""
-    kinds = first.by_kind
-    if Kind.TRANSACTION in kinds and kinds[Kind.TRANSACTION].fields[7] != ABSENT:
-        return kinds[Kind.TRANSACTION].fields[7]
-    if Kind.QUEUED in kinds:
-        return kinds[Kind.QUEUED].fields[0]
+    told = first.by_kind
+    if kinds.TRANSACTION in told and told[kinds.TRANSACTION].fields[7] != ABSENT:
+        return told[kinds.TRANSACTION].fields[7]
+    if kinds.QUEUED in told:
+        return told[kinds.QUEUED].fields[0]
     for door in first.doors:
         if door.fields[5] != ABSENT:
             return door.fields[5]
-    if Kind.PICKUP in kinds:
-        return kinds[Kind.PICKUP].fields[1]
+    if kinds.PICKUP in told:
+        return told[kinds.PICKUP].fields[1]
     return None
 
 
 def _login(first: Leg) -> bytes:
     """The SASL name, or ``uid=N`` for local submission."""
-    login = first.field(Kind.TRANSACTION, 5) or first.field(Kind.CLIENT, 3)
-    if not login and (uid := first.field(Kind.PICKUP, 0)):
+    login = first.field(kinds.TRANSACTION, 5) or first.field(kinds.CLIENT, 3)
+    if not login and (uid := first.field(kinds.PICKUP, 0)):
         return b"uid=" + uid
     return login
 
@@ -220,11 +221,11 @@ def _origin(
     first: Leg, login: bytes, client_ip: bytes, sender: bytes | None, locality: Locality
 ) -> bool | None:
     """Whether the message came from inside; None where the evidence does not reach."""
-    if login or Kind.PARENT in first.by_kind:
+    if login or kinds.PARENT in first.by_kind:
         return True
     if client_ip:
         return locality.inside_client(client_ip)
-    if Kind.TRANSACTION in first.by_kind:
+    if kinds.TRANSACTION in first.by_kind:
         return True  # through cleanup: local mail
     return None
 
@@ -232,7 +233,7 @@ def _origin(
 def _instance(legs: dict[bytes, Leg]) -> bytes:
     """The MTA instance, told by its queue manager or cleanup."""
     for leg in legs.values():
-        instance = leg.field(Kind.QUEUED, 3) or leg.field(Kind.MESSAGE_ID, 1)
+        instance = leg.field(kinds.QUEUED, 3) or leg.field(kinds.MESSAGE_ID, 1)
         if instance:
             return instance
     return b""
@@ -241,7 +242,7 @@ def _instance(legs: dict[bytes, Leg]) -> bytes:
 def _spam_score(events: tuple[Event, ...]) -> float | None:
     """The first score that a filter gave."""
     for event in events:
-        if event.kind == Kind.VERDICT and event.fields[3]:
+        if event.kind == kinds.VERDICT and event.fields[3]:
             try:
                 return float(event.fields[3])
             except ValueError:

@@ -8,14 +8,10 @@ the events of one message apart; ``fold`` makes rows of the legs.
 from collections.abc import Iterable
 from typing import Final
 
-from journal.events import Event, Kind
+from journal import kinds
+from journal.events import Event
 
-_TRANSACTION: Final = int(Kind.TRANSACTION)
-_RCPT: Final = int(Kind.RCPT)
-_DOOR: Final = int(Kind.DOOR)
-_DELIVERY: Final = int(Kind.DELIVERY)
-
-_NEWEST: Final = frozenset({Kind.HELD, Kind.RELEASED})
+_NEWEST: Final = frozenset({kinds.HELD, kinds.RELEASED})
 
 HOLD_ACTIONS: Final = frozenset({b"hold", b"milter-hold"})
 
@@ -43,16 +39,16 @@ class Leg:
     def add(self, event: Event) -> None:
         """Take one event; they come in their sorted order."""
         kind = event.kind
-        if kind == _DELIVERY:
+        if kind == kinds.DELIVERY:
             self.deliveries.append(event)
-        elif kind == _DOOR:
+        elif kind == kinds.DOOR:
             self.doors.append(event)
-        elif kind == _RCPT:
+        elif kind == kinds.RCPT:
             self.rcpts.append(event)
         elif kind not in self.by_kind or kind in _NEWEST:
             self.by_kind[kind] = event
 
-    def field(self, kind: Kind, position: int) -> bytes:
+    def field(self, kind: int, position: int) -> bytes:
         """A field of the first event of a kind; b"" where there is none."""
         event = self.by_kind.get(kind)
         if event is None or len(event.fields) <= position:
@@ -68,10 +64,10 @@ class Leg:
     @property
     def whole(self) -> bool:
         """Somebody saw the whole message enter the queue."""
-        kinds = self.by_kind
-        if Kind.QUEUED in kinds or Kind.PICKUP in kinds:
+        told = self.by_kind
+        if kinds.QUEUED in told or kinds.PICKUP in told:
             return True
-        if _TRANSACTION in kinds and self.field(Kind.TRANSACTION, 14) == b"eom":
+        if kinds.TRANSACTION in told and self.field(kinds.TRANSACTION, 14) == b"eom":
             return True
         return any(door.fields[O_ACTION] in HOLD_ACTIONS for door in self.doors)
 
@@ -86,7 +82,7 @@ def split_legs(events: Iterable[Event]) -> dict[bytes, Leg]:
     doors: list[Event] = []
     for event in events:
         queue_id = event.queue_id
-        if not queue_id and event.kind == _DOOR:
+        if not queue_id and event.kind == kinds.DOOR:
             doors.append(event)
             continue
         leg = legs.get(queue_id)
@@ -111,7 +107,7 @@ def _chain(legs: dict[bytes, Leg]) -> dict[bytes, Leg]:
             after = legs.get(next_id)
             if after is not None and after is not leg and not _comes_from(leg, after):
                 after.previous = after.previous or leg
-        origin = legs.get(leg.field(Kind.PICKUP, 2))
+        origin = legs.get(leg.field(kinds.PICKUP, 2))
         if origin is not None and origin is not leg and not _comes_from(origin, leg):
             leg.previous = leg.previous or origin
     return dict(sorted(legs.items(), key=lambda item: _depth(item[1])))

@@ -18,6 +18,10 @@ LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 STORING: Final = frozenset({b"local", b"virtual", b"lmtp", b"pipe"})
 """Delivery agents behind which lies a mailbox or program of this server."""
 
+_INBOUND: Final = int(Direction.INBOUND)
+_OUTBOUND: Final = int(Direction.OUTBOUND)
+_INTERNAL: Final = int(Direction.INTERNAL)
+
 REMOTE: Final = frozenset({b"smtp", b"relay"})
 
 
@@ -57,7 +61,7 @@ def direction(origin: bool | None, destination: bool | None) -> int | None:
     if origin is None:
         return None
     if not origin:
-        return Direction.INBOUND
+        return _INBOUND
     if destination is None:
         return None
-    return Direction.INTERNAL if destination else Direction.OUTBOUND
+    return _INTERNAL if destination else _OUTBOUND

@@ -8,8 +8,8 @@ final: the row goes on in the next leg, and what that leg says counts.
 from collections.abc import Callable
 from typing import Final
 
-from journal import address, status
-from journal.events import Event, Kind
+from journal import address, kinds, status
+from journal.events import Event
 from journal.legs import (
     D_DAEMON,
     D_DELAY,
@@ -39,6 +39,8 @@ DISCARDS: Final = frozenset({b"discard", b"milter-discard"})
 WHOLE_STAGES: Final = frozenset(
     {b"DATA", b"END-OF-MESSAGE", b"END-OF-DATA", b"BDAT", b"header", b"body", b"EOM"}
 )
+
+REJECTED: Final = int(Status.REJECTED)
 
 LetGo = Callable[[Event], int]
 
@@ -132,9 +134,9 @@ def _onward(row: _Row, legs: dict[bytes, Leg]) -> bytes | None:
             after = legs.get(event.fields[D_NEXT])
             if after is not None and after.previous is row.leg:
                 return after.queue_id
-    if Kind.REQUEUED in row.leg.by_kind and not _terminal(row.attempts):
+    if kinds.REQUEUED in row.leg.by_kind and not _terminal(row.attempts):
         for leg in legs.values():
-            if leg.previous is row.leg and leg.field(Kind.PICKUP, 2) == row.leg.queue_id:
+            if leg.previous is row.leg and leg.field(kinds.PICKUP, 2) == row.leg.queue_id:
                 return leg.queue_id
     return None
 
@@ -238,7 +240,7 @@ def _finished(row: _Row, *, origin: bool | None, locality: Locality, let_go: Let
     total = len(row.attempts) + gone
     daemon = attempt.fields[D_DAEMON] if attempt else b""
     code, enhanced, text = _reply(row, attempt)
-    final = row.final if fate.status != Status.REJECTED else None
+    final = row.final if fate.status != REJECTED else None
     return Recipient(
         row.recipient,
         final,
@@ -260,7 +262,7 @@ def _finished(row: _Row, *, origin: bool | None, locality: Locality, let_go: Let
 def _facts(row: _Row, attempt: Event | None) -> status.Facts:
     """What the rule table may look at."""
     leg = row.leg
-    kinds = leg.by_kind
+    told = leg.by_kind
     held = _held(leg, row.attempts)
     daemon = enhanced = text = outcome = b""
     if attempt is not None:
@@ -277,18 +279,18 @@ def _facts(row: _Row, attempt: Event | None) -> status.Facts:
         text,
         door,
         code,
-        Kind.DELETED in kinds,
-        Kind.EXPIRED in kinds,
+        kinds.DELETED in told,
+        kinds.EXPIRED in told,
         held,
         leg.whole,
-        Kind.REMOVED in kinds,
+        kinds.REMOVED in told,
     )
 
 
 def _door(event: Event) -> tuple[bytes, bytes, bytes, bytes]:
     """Reply code, enhanced status, text and kind of a refusal, by whoever told of it."""
     fields = event.fields
-    if event.kind == Kind.RCPT:
+    if event.kind == kinds.RCPT:
         return b"", fields[4], fields[5], b"reject"
     kind = b"discard" if fields[O_ACTION] in DISCARDS else b"reject"
     return fields[O_CODE], fields[O_ENHANCED], fields[O_TEXT], kind
@@ -296,7 +298,7 @@ def _door(event: Event) -> tuple[bytes, bytes, bytes, bytes]:
 
 def _held(leg: Leg, attempts: list[Event]) -> bytes:
     """Who holds the message now; b"" where nobody does."""
-    hold = leg.by_kind.get(Kind.HELD)
+    hold = leg.by_kind.get(kinds.HELD)
     by, since = (hold.fields[0], hold.at_us) if hold else (b"", 0)
     for door in leg.doors:
         if door.fields[O_ACTION] in HOLD_ACTIONS and door.at_us >= since:
@@ -304,7 +306,7 @@ def _held(leg: Leg, attempts: list[Event]) -> bytes:
             by = b"milter" if door.fields[O_ACTION] == b"milter-hold" else b"smtpd"
     if not by:
         return b""
-    release = leg.by_kind.get(Kind.RELEASED)
+    release = leg.by_kind.get(kinds.RELEASED)
     if release is not None and release.at_us >= since:
         return b""
     if attempts and attempts[-1].at_us > since:
@@ -349,7 +351,7 @@ def _done_at(row: _Row, attempt: Event | None, fate: status.Fate) -> int | None:
         return attempt.at_us
     if row.door is not None:
         return row.door.at_us
-    for kind in (Kind.DELETED, Kind.EXPIRED):
+    for kind in (kinds.DELETED, kinds.EXPIRED):
         event = row.leg.by_kind.get(kind)
         if event is not None:
             return event.at_us

@@ -16,7 +16,8 @@ from collections import OrderedDict
 from collections.abc import Container
 from typing import Final, Protocol
 
-from journal.events import STARTS, Event, Kind
+from journal import kinds
+from journal.events import STARTS, Event
 from journal.fold import fold
 from journal.locality import Locality
 from journal.records import Record
@@ -27,8 +28,6 @@ from milterd.track.sessions import Sessions
 HOP_US: Final = 3600 * SECOND
 """How long before the reply ``queued as X`` queue file X may have begun (a slow filter)."""
 
-_DELIVERY: Final = int(Kind.DELIVERY)
-_CONTEXT: Final = int(Kind.CONNECT)
 _SENT: Final = b"sent"
 
 
@@ -73,7 +72,7 @@ class Correlator:
 
     def take(self, event: Event, host: bytes) -> Open | None:
         """Fold one event of the log; returns the message it joined, None for context."""
-        if event.kind >= _CONTEXT:
+        if event.kind >= kinds.CONNECT:
             self.sessions.note(event, host)
             return None
         if not event.queue_id:
@@ -81,7 +80,7 @@ class Correlator:
         if self.sessions.known:
             event = self.sessions.enrich(event, host)
         message = self._join(event, host)
-        if event.kind == Kind.CLIENT and self.sessions.holds:
+        if event.kind == kinds.CLIENT and self.sessions.holds:
             for hold in self.sessions.take_holds(event, host):
                 self._add(message, hold)
         return message
@@ -110,19 +109,19 @@ class Correlator:
         message = life.message
         self._add(message, event)
         kind = event.kind
-        if kind == _DELIVERY:
+        if kind == kinds.DELIVERY:
             fields = event.fields
             if fields[10] and fields[7] == _SENT:
                 self._follow(message, event, fields[10])
-        elif kind == Kind.MESSAGE_ID:
+        elif kind == kinds.MESSAGE_ID:
             self._recall(life)
-        elif kind == Kind.NOTICE and event.fields[1]:
+        elif kind == kinds.NOTICE and event.fields[1]:
             notice = (event.queue_id, event.fields[0])
             parent = Event(
-                event.at_us, Kind.PARENT, event.source, event.pid, event.fields[1], notice
+                event.at_us, kinds.PARENT, event.source, event.pid, event.fields[1], notice
             )
             self._join(parent, host)
-        elif kind == Kind.PICKUP and len(event.fields) > 2 and event.fields[2]:
+        elif kind == kinds.PICKUP and len(event.fields) > 2 and event.fields[2]:
             before = self._find_life(event.fields[2], event, host)
             if before is not None and before.message is not message:
                 self._merge(before.message, message)
@@ -196,7 +195,7 @@ class Correlator:
 
     def _load(self, queue_id: bytes, event: Event, host: bytes) -> None:
         """Bring the journal's messages with this queue id into memory."""
-        early = event.kind in STARTS or event.kind in (Kind.TRANSACTION, Kind.MESSAGE_ID)
+        early = event.kind in STARTS or event.kind in (kinds.TRANSACTION, kinds.MESSAGE_ID)
         begin = event.at_us - (HOP_US if early else self._lifetime_us)
         self._bring(host, b"q", queue_id, begin, event.at_us + self._lifetime_us)
 
@@ -272,7 +271,7 @@ class Correlator:
             return
         for event in message.events:
             if (
-                event.kind == _DELIVERY
+                event.kind == kinds.DELIVERY
                 and event.fields[10] == life.queue_id
                 and event.at_us - HOP_US <= life.first_us <= event.at_us + LAG_US
                 and _is_hop(message, event, life)
@@ -310,7 +309,7 @@ class Correlator:
 
     def _take_refusal(self, event: Event, host: bytes) -> Open | None:
         """A line of the SMTP door without a queue id."""
-        if event.kind != Kind.DOOR:
+        if event.kind != kinds.DOOR:
             return None
         action = event.fields[0]
         if action == b"hold":
@@ -356,7 +355,7 @@ class Correlator:
         old = message.stored
         if old is None:
             first = min(message.events)
-            identity = b"\0".join((message.host, first.queue_id, repr(first).encode()))
+            identity = b"%b\0%b\0%d\0%d" % (message.host, first.queue_id, first.at_us, first.pid)
             key = self._store.new_id(first.at_us, identity)
         else:
             key = old.id

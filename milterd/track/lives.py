@@ -7,7 +7,8 @@ from its first line to ``removed``. Long ids (postconf(5)) never come again.
 
 from typing import Final
 
-from journal.events import STARTS, Event, Kind
+from journal import kinds
+from journal.events import STARTS, Event
 from journal.records import Record
 
 SECOND: Final = 1_000_000
@@ -18,7 +19,7 @@ LAG_US: Final = 5 * SECOND
 AFTER_END_US: Final = 60 * SECOND
 """A line this long after ``removed`` belongs to another life."""
 
-_ENDS: Final = frozenset({Kind.REMOVED, Kind.DELETED, Kind.REQUEUED})
+_ENDS: Final = frozenset({kinds.REMOVED, kinds.DELETED, kinds.REQUEUED})
 
 
 class Open:
@@ -73,14 +74,14 @@ class Life:
             self.first_us = event.at_us
         if kind in STARTS:
             self.start = event
-        elif kind == Kind.TRANSACTION:
+        elif kind == kinds.TRANSACTION:
             self.transaction = event
         elif kind in _ENDS:
             self.closed_us = max(self.closed_us, event.at_us)
-        elif kind == Kind.MESSAGE_ID:
+        elif kind == kinds.MESSAGE_ID:
             self.message_id = self.message_id or event.fields[0]
             self.instance = self.instance or event.fields[1]
-        elif kind == Kind.QUEUED:
+        elif kind == kinds.QUEUED:
             self.instance = self.instance or event.fields[3]
 
 
@@ -92,15 +93,15 @@ def is_long(queue_id: bytes) -> bool:
 def belongs(event: Event, life: Life) -> bool:
     """Whether an event with this queue id is of this life."""
     kind = event.kind
-    if kind == Kind.QUEUED or kind == Kind.MESSAGE_ID:
-        instance = event.fields[3 if kind == Kind.QUEUED else 1]
+    if kind == kinds.QUEUED or kind == kinds.MESSAGE_ID:
+        instance = event.fields[3 if kind == kinds.QUEUED else 1]
         if life.instance and instance and instance != life.instance:
             return False  # two instances on one host
     if is_long(life.queue_id):
         return True
     if kind in STARTS:
         return _starts(event, life)
-    if kind == Kind.TRANSACTION:
+    if kind == kinds.TRANSACTION:
         return _is_spoken(event, life)
     for begin in (life.start, life.transaction):
         if begin is not None and event.at_us < begin.at_us - LAG_US:

@@ -9,8 +9,8 @@ line is a message of its own. Either may come first: one row, never two.
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from journal import address, keys
-from journal.events import ABSENT, Event, Kind
+from journal import address, keys, kinds
+from journal.events import ABSENT, Event
 from milterd.track.lives import LAG_US, SECOND, Open
 
 NEAR_US: Final = 600 * SECOND
@@ -87,7 +87,7 @@ class Refusals:
             for other in sorted(candidates, key=_begin):
                 if other is message or other in found or _transaction(other) is not None:
                     continue
-                lines = [event for event in other.events if event.kind == Kind.DOOR]
+                lines = [event for event in other.events if event.kind == kinds.DOOR]
                 taken = [line for one in found for line in one.events]
                 if lines and all(
                     not line.queue_id and _fits(line, events, [*message.events, *taken])
@@ -110,15 +110,15 @@ def _keys(events: Iterable[Event]) -> list[bytes]:
     found: dict[bytes, None] = {}
     transaction: Event | None = None
     for event in events:
-        if event.kind == Kind.TRANSACTION:
+        if event.kind == kinds.TRANSACTION:
             transaction = event
             _add_port(found, event, b"")
-        elif event.kind == Kind.RCPT and transaction is not None:
+        elif event.kind == kinds.RCPT and transaction is not None:
             _add_port(found, transaction, event.fields[0])
             if event.fields[3] == b"1":
                 spoken = transaction.fields
                 found[_by_recipient(spoken[1], spoken[7], event.fields[0])] = None
-        elif event.kind == Kind.DOOR and not event.queue_id:
+        elif event.kind == kinds.DOOR and not event.queue_id:
             found[_line_key(event)] = None
     return list(found)
 
@@ -140,7 +140,7 @@ def _by_recipient(ip: bytes, sender: bytes, recipient: bytes) -> bytes:
 
 
 def _transaction(message: Open) -> Event | None:
-    return next((event for event in message.events if event.kind == Kind.TRANSACTION), None)
+    return next((event for event in message.events if event.kind == kinds.TRANSACTION), None)
 
 
 def _begin(message: Open) -> Event:
@@ -155,19 +155,19 @@ def _takes(message: Open, line: Event) -> bool:
 
 def _fits(line: Event, transaction: list[Event], held: Iterable[Event]) -> bool:
     """Whether a line is of a transaction: in its time, of its recipients, not told before."""
-    head = next(event for event in transaction if event.kind == Kind.TRANSACTION)
+    head = next(event for event in transaction if event.kind == kinds.TRANSACTION)
     end = head.fields[15]
     last_us = int(end) if end.isdigit() else head.at_us
     if not head.at_us - LAG_US <= line.at_us <= last_us + LAG_US:
         return False
     recipient = address.fold(line.fields[6])
     if line.fields[6] and not any(
-        event.kind == Kind.RCPT and address.fold(event.fields[0]) == recipient
+        event.kind == kinds.RCPT and address.fold(event.fields[0]) == recipient
         for event in transaction
     ):
         return False
     return not any(
-        event.kind == Kind.DOOR
+        event.kind == kinds.DOOR
         and not event.queue_id
         and event != line
         and address.fold(event.fields[6]) == recipient

@@ -9,7 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from journal.events import Event, Kind
+from journal import kinds
+from journal.events import Event
 
 Key = tuple[bytes, int]
 
@@ -39,14 +40,14 @@ class Sessions:
     def note(self, event: Event, host: bytes) -> None:
         """Take a context event: CONNECT, TLS_IN, TLS_OUT, DISCONNECT; others tell nothing here."""
         key = (host, event.pid)
-        if event.kind == Kind.TLS_IN:
+        if event.kind == kinds.TLS_IN:
             self._remember(self._inbound, key, event.fields[1])
-        elif event.kind == Kind.TLS_OUT:
+        elif event.kind == kinds.TLS_OUT:
             if len(self._outbound) >= MOST:
                 del self._outbound[next(iter(self._outbound))]
             self._outbound[key] = (event.fields[0], event.fields[1])
             self.changed = True
-        elif event.kind in (Kind.CONNECT, Kind.DISCONNECT):
+        elif event.kind in (kinds.CONNECT, kinds.DISCONNECT):
             if self._inbound.pop(key, None) is not None:
                 self.changed = True
             if self._holds and self._holds.pop(key, None) is not None:
@@ -72,11 +73,11 @@ class Sessions:
     def enrich(self, event: Event, host: bytes) -> Event:
         """The event with the TLS of its session, where its own line does not say."""
         fields = event.fields
-        if event.kind == Kind.CLIENT:
+        if event.kind == kinds.CLIENT:
             tls = self._inbound.get((host, event.pid))
             if tls and not fields[5]:
                 return event._replace(fields=(*fields[:5], tls, *fields[6:]))
-        elif event.kind == Kind.DELIVERY and fields[0] in (b"smtp", b"lmtp") and not fields[9]:
+        elif event.kind == kinds.DELIVERY and fields[0] in (b"smtp", b"lmtp") and not fields[9]:
             relay, tls = self._outbound.get((host, event.pid), (b"", b""))
             if relay and relay == fields[3]:
                 return event._replace(fields=(*fields[:9], tls, *fields[10:]))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from journal import kinds
 from journal.events import ABSENT, FIELDS, Event, Kind, Source
 from journal.fold import KEYS_DROPPED, fold
 from journal.locality import Locality
@@ -509,6 +510,12 @@ def test_any_order_and_number_of_events_folds_to_the_same_record(data: st.DataOb
     cut = data.draw(st.integers(1, len(order) - 1))
     first = folded(order[:cut])
     assert folded([*first.events, *order[cut:]], first.dropped) == folded(STORY)
+
+
+def test_plain_kinds_are_the_kinds() -> None:
+    assert {name: int(kind) for name, kind in Kind.__members__.items()} == {
+        name: value for name, value in vars(kinds).items() if name.isupper()
+    }
 
 
 def test_every_pair_of_events_folds_without_raising() -> None:
