@@ -1,7 +1,8 @@
 """What every daemon of ours needs: systemd's notices, signals, one instance, gauges.
 
 Follows sd_notify(3), sd_watchdog_enabled(3) and the Prometheus text format 0.0.4. Raises
-``TryAgainError`` where another instance holds the lock.
+``TryAgainError`` where another instance holds the lock,
+``UnavailableError`` where it cannot be made.
 """
 
 import fcntl
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, TextIO
 
-from posttrail.errors import TryAgainError
+from posttrail.errors import TryAgainError, UnavailableError
 
 NOTIFY_S: Final = 1.0  # a manager's full queue must not hold a daemon
 
@@ -77,7 +78,10 @@ class Stop:
 
 def lock_file(path: Path) -> TextIO:
     """The lock, held until the file is closed or the process ends, however it ends."""
-    file = path.open("a+")
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise UnavailableError(f"{path}: {error.strerror}") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -85,9 +89,11 @@ def lock_file(path: Path) -> TextIO:
         holder = file.read(20).strip() or "unknown"
         file.close()
         raise TryAgainError(f"already running: process {holder} holds {path}") from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
+    try:
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), b"%d\n" % os.getpid())
+    except OSError:
+        pass  # a full disk: whoever finds the lock taken is told of an unknown process
     return file
 
 

@@ -146,6 +146,7 @@ class Import:
         intake = Intake(
             parser, self._correlator, self._writer, host=options.host.encode(), names=options.names
         )
+        first = file.head()[0]
         take = intake.take
         count = 0
         try:
@@ -163,6 +164,9 @@ class Import:
                     )
         except DataError as error:
             self.summary.damaged.append(str(error))
+        else:
+            if wrong := _no_mail_log(file.name, intake.tally, first):
+                self.summary.damaged.append(wrong)
         self._note(file, intake.tally, parser)
 
     def _note(self, file: LogFile, tally: Tally, parser: LineParser) -> None:
@@ -171,11 +175,6 @@ class Import:
         self.summary.add(tally)
         if parser.year is not None and parser.year not in self.summary.years:
             self.summary.years.append(parser.year)
-        if tally.lines and not tally.understood:
-            self.summary.damaged.append(
-                f"{file.name}: not a mail log: {tally.unknown} of {tally.lines} lines"
-                f" not understood, the first: {safe(tally.first_unknown[:200])}"
-            )
 
     def _commit(self, *, everything: bool) -> None:
         """Write the messages that have been quiet longest, or all."""
@@ -199,3 +198,15 @@ class Import:
 def _stamp(parser: LineParser, raw: bytes) -> int:
     line = parser.parse(raw)
     return line.at_us if line is not None else 0
+
+
+def _no_mail_log(name: str, tally: Tally, first: bytes) -> str:
+    """Why a file is no mail log: empty, or of other programs alone; "" where it is one."""
+    if not tally.lines:
+        return f"{name}: empty, not one line of a mail log"
+    if tally.unknown + tally.others < tally.lines:
+        return ""
+    return (
+        f"{name}: not a mail log: {tally.lines} of {tally.lines} lines not understood,"
+        f" the first: {safe(first[:200])}"
+    )

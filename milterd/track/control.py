@@ -3,24 +3,38 @@
 A Unix stream socket, mode 0600. The caller sends one JSON line (``files``: names,
 ``options``) with the files' descriptors (unix(7), SCM_RIGHTS) and reads JSON lines:
 ``{"progress": ...}`` while it goes on, last ``{"done": ...}`` or
-``{"error": sentence, "exit": code}``. Raises UnavailableError where trackd
-cannot be reached, and whatever error trackd answers.
+``{"error": sentence, "exit": code}``. trackd's side never waits for a caller: a request
+is taken when it is whole, and progress that a caller does not read is left out.
+
+Raises UnavailableError where the socket cannot be made, TryAgainError where nobody
+takes files or trackd ends, NotPermittedError, and whatever error trackd answers.
 """
 
 import array
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from journal.store import group_of
 from milterd.track.bulk import Progress, Summary
-from posttrail.errors import PosttrailError, UnavailableError
+from posttrail.errors import (
+    EX_USAGE,
+    NotPermittedError,
+    PosttrailError,
+    TryAgainError,
+    UnavailableError,
+    UsageError,
+)
 
 FILES_MOST: Final = 200
 REQUEST_BYTES: Final = 1 << 20
+REQUEST_S: Final = 5.0
+"""A caller that has not said by then what it wants is sent away."""
 
 
 class HandedError(PosttrailError):
@@ -39,31 +53,41 @@ class Door:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.unlink(missing_ok=True)
+        self._coming: list[Caller] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
         try:
+            path.unlink(missing_ok=True)
             self._socket.bind(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise UnavailableError(f"cannot listen on {path}: {error.strerror or error}") from None
         finally:
             os.umask(before)
         self._socket.listen(4)
         self._socket.setblocking(False)
 
     def accept(self) -> "Caller | None":
-        """The next caller with its request, None where nobody waits."""
+        """The next caller whose request is whole, None where there is none."""
         try:
-            connection, _ = self._socket.accept()
+            self._coming.append(Caller(self._socket.accept()[0]))
         except BlockingIOError:
-            return None
-        connection.settimeout(5)
-        try:
-            return Caller(connection)
-        except (OSError, ValueError):
-            connection.close()
-            return None
+            pass
+        for caller in list(self._coming):
+            try:
+                if caller.receive():
+                    self._coming.remove(caller)
+                    return caller
+            except (OSError, ValueError, TypeError, KeyError):
+                caller.tell(error="posttrail-trackd does not understand this", exit=EX_USAGE)
+                self._coming.remove(caller)
+                caller.close()
+        return None
 
     def close(self) -> None:
         """Stop listening and take the socket away."""
+        for caller in self._coming:
+            caller.close()
         self._socket.close()
         self._path.unlink(missing_ok=True)
 
@@ -72,34 +96,69 @@ class Caller:
     """One request: the names and descriptors of files, the options, and the way back."""
 
     def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
         self._connection = connection
-        room = array.array("i").itemsize * FILES_MOST
-        data, ancillary, _, _ = connection.recvmsg(REQUEST_BYTES, socket.CMSG_SPACE(room))
+        self._since = time.monotonic()
+        self._heard = self._unsaid = b""
         self.descriptors = array.array("i")
+        self.names: list[str] = []
+        self.options: dict[str, Any] = {}
+
+    def receive(self) -> bool:
+        """Take what has come; whether the request is whole. OSError, ValueError: it never will."""
+        room = socket.CMSG_SPACE(self.descriptors.itemsize * FILES_MOST)
+        try:
+            data, ancillary, flags, _ = self._connection.recvmsg(
+                REQUEST_BYTES, room, socket.MSG_CMSG_CLOEXEC
+            )
+        except BlockingIOError:
+            if time.monotonic() - self._since > REQUEST_S:
+                raise ValueError("no request") from None
+            return False
         for level, kind, received in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self.descriptors.frombytes(received[: len(received) // 4 * 4])
-        while not data.endswith(b"\n"):
-            more = connection.recv(REQUEST_BYTES)
-            if not more or len(data) > REQUEST_BYTES:
-                raise ValueError("request cut short")
-            data += more
-        request = json.loads(data)
-        self.names: list[str] = request["files"]
-        self.options: dict[str, Any] = request["options"]
+        self._heard += data
+        if not data or flags & socket.MSG_CTRUNC or len(self._heard) > REQUEST_BYTES:
+            raise ValueError("request cut short")
+        if not self._heard.endswith(b"\n"):
+            return False
+        request = json.loads(self._heard)
+        self.names, self.options = list(request["files"]), dict(request["options"])
         if len(self.names) != len(self.descriptors):
             raise ValueError("a descriptor a file")
+        return True
 
-    def tell(self, **said: object) -> bool:
-        """Send one JSON line; False when the caller has gone (its work goes on)."""
+    def take_descriptors(self) -> list[int]:
+        """The open files; whoever takes them closes them."""
+        taken, self.descriptors = list(self.descriptors), array.array("i")
+        return taken
+
+    def tell(self, **said: object) -> None:
+        """Say one JSON line; a caller that has gone hears nothing, and its work goes on."""
+        self._unsaid += json.dumps(said).encode() + b"\n"
+        self.flush()
+
+    def progress(self, step: Progress) -> None:
+        """The same, unless the caller has not yet read what was said before."""
+        if self.flush():
+            self.tell(progress=plain(step))
+
+    def flush(self) -> bool:
+        """Send what the caller has room for; whether all was said, or nobody hears it."""
         try:
-            self._connection.sendall(json.dumps(said).encode() + b"\n")
-        except OSError:
+            while self._unsaid:
+                self._unsaid = self._unsaid[self._connection.send(self._unsaid) :]
+        except BlockingIOError:
             return False
+        except OSError:
+            self._unsaid = b""
         return True
 
     def close(self) -> None:
         """The conversation is over."""
+        for descriptor in self.take_descriptors():
+            os.close(descriptor)
         self._connection.close()
 
 
@@ -110,21 +169,11 @@ def hand_over(
     path: Path, files: list[tuple[str, int]], options: dict[str, Any]
 ) -> Iterator[Progress | Summary]:
     """Give files to trackd; yields its progress, and last its summary."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(str(path))
-    except OSError as error:
-        raise UnavailableError(
-            f"posttrail-trackd holds the journal but does not answer on {path}: {error.strerror}"
-        ) from None
-    with connection:
-        request = {"files": [name for name, _ in files], "options": options}
-        rights = array.array("i", [descriptor for _, descriptor in files])
-        connection.sendmsg(
-            [json.dumps(request).encode() + b"\n"],
-            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)],
-        )
-        for line in connection.makefile("rb"):
+    if len(files) > FILES_MOST:
+        raise UsageError(f"posttrail-trackd takes at most {FILES_MOST} files at once")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        _connect(connection, path)
+        for line in _answers(connection, files, options):
             answer = json.loads(line)
             if "progress" in answer:
                 yield Progress(**answer["progress"])
@@ -133,7 +182,34 @@ def hand_over(
             else:
                 yield Summary(**answer["done"])
                 return
-    raise UnavailableError("posttrail-trackd ended before the import did")
+    raise TryAgainError("posttrail-trackd ended before the import did; import again")
+
+
+def _connect(connection: socket.socket, path: Path) -> None:
+    try:
+        connection.connect(str(path))
+    except PermissionError:
+        raise NotPermittedError(str(path), group_of(path)) from None
+    except OSError as error:
+        raise TryAgainError(
+            "another process writes to the journal, and takes no files"
+            f" on {path}: {error.strerror or error}"
+        ) from None
+
+
+def _answers(
+    connection: socket.socket, files: list[tuple[str, int]], options: dict[str, Any]
+) -> Iterator[bytes]:
+    """Send the request; the lines that come back, until the other side ends."""
+    request = {"files": [name for name, _ in files], "options": options}
+    message = json.dumps(request).encode() + b"\n"
+    rights = array.array("i", [descriptor for _, descriptor in files])
+    try:
+        sent = connection.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        connection.sendall(message[sent:])
+        yield from connection.makefile("rb")
+    except OSError:
+        return  # it ended in the middle of a word
 
 
 def plain(thing: Progress | Summary) -> dict[str, Any]:

@@ -5,7 +5,7 @@ on the milter's spool. On rename the old file is read on beside the new one unti
 been quiet; on start the chain of rotated files is walked back to the kept position. The
 position is opaque JSON and moves only over what was returned: commit it with the lines.
 A line without its newline waits for it. Runs of NUL bytes, which a crash leaves, are
-skipped; lines over syslog.MAX_LINE are cut to one byte more, for the reader to count.
+skipped; lines over ``max_line`` are cut to one byte more, for the reader to count.
 
 What cannot be read any more is a gap. Raises ValueError for a position it did not make,
 OSError where the file may not be read.
@@ -49,6 +49,7 @@ class Follower:
         older: Callable[[], list[Path]] | None = None,
         position: bytes | None = None,
         history: bool | None = None,
+        max_line: int = MAX_LINE,
         quiet_s: float = _QUIET_S,
         clock: Callable[[], float] = time.monotonic,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
@@ -57,11 +58,13 @@ class Follower:
 
         ``older`` lists the rotated files, newest first. ``history``: without a position
         begin with the oldest of them (by default where ``older`` is given: a spool is
-        ours from its first line, a log is begun where it is). ``quiet_s``: how long a
-        renamed file must have been silent before it is let go.
+        ours from its first line, a log is begun where it is). ``max_line``: bytes of the
+        longest line. ``quiet_s``: how long a renamed file must have been silent before it
+        is let go.
         """
         self._path = path
         self._older = older or (lambda: older_generations(path))
+        self._max_line = max_line
         self._quiet_s = quiet_s
         self._clock = clock
         self._now_us = now_us
@@ -122,12 +125,12 @@ class Follower:
             return 0
         if file not in self._files:
             return 0
-        chunk = file.content.read_at(file.at, max(left, MAX_LINE + 2))
+        chunk, ended = self._look(file, left)
         if not file.intact():  # asked after the read: what was read is the file's own
             self._replace(file)
             return 0
         looked = min(len(chunk), left)
-        file.ended = len(chunk) < max(left, MAX_LINE + 2)
+        file.ended = ended
         start = len(chunk) - len(chunk.lstrip(b"\0")) if chunk[:1] == b"\0" else 0
         end = chunk.rfind(b"\n", start, left) + 1 or chunk.find(b"\n", start) + 1
         if end:
@@ -136,10 +139,11 @@ class Follower:
             if file.skipping:
                 del found[0]
                 file.skipping = False
-            lines.extend(line if len(line) <= MAX_LINE else line[: MAX_LINE + 1] for line in found)
-        elif len(chunk) - start > MAX_LINE:
+            most = self._max_line
+            lines.extend(line if len(line) <= most else line[: most + 1] for line in found)
+        elif len(chunk) - start > self._max_line:
             if not file.skipping:
-                lines.append(chunk[start : start + MAX_LINE + 1])
+                lines.append(chunk[start : start + self._max_line + 1])
             file.skipping, end = True, len(chunk)
         else:
             end = start
@@ -147,6 +151,17 @@ class Follower:
             file.at += end
             file.touched = self._clock()
         return looked
+
+    def _look(self, file: Generation, left: int) -> tuple[bytes, bool]:
+        """The next bytes, more where the first line is longer; whether there are no others."""
+        size = max(left, MAX_LINE + 2)
+        chunk = file.content.read_at(file.at, size)
+        ended = len(chunk) < size
+        while not ended and len(chunk) < self._max_line + 2 and b"\n" not in chunk:
+            more = file.content.read_at(file.at + len(chunk), len(chunk))
+            ended = len(more) < len(chunk)
+            chunk += more
+        return chunk, ended
 
     def _settle(self, file: Generation) -> bool:
         """What is a file that was met without a whole line? False: it still has none.

@@ -1,48 +1,151 @@
-"""Begins an import that a caller handed to trackd over its control socket."""
+"""Does the imports that callers hand to trackd over its control socket, one after the other.
 
+Whoever drives ``turn`` goes on with other work between two steps. A caller that goes
+away leaves its import to be finished; one that waits is served when its turn comes.
+What is wrong with an import is told to its caller. Raises DamagedStoreError.
+"""
+
+import logging
 import os
+import stat
 import time
+from collections.abc import Callable, Iterator
+from typing import IO, Final
 
+from journal import retention
+from journal.keys import day_of
+from journal.store import DamagedStoreError
 from journal.writer import Writer
-from milterd.track.bulk import Import, Options
+from milterd.track.bulk import Import, Options, Progress
 from milterd.track.compressed import LogFile
-from milterd.track.control import Caller
+from milterd.track.control import Caller, Door, plain
 from milterd.track.correlate import Correlator
-from posttrail.errors import PosttrailError
+from milterd.track.sessions import Sessions
+from posttrail.errors import EX_DATAERR, EX_TEMPFAIL, DataError, PosttrailError
 
-DAY_US = 86_400_000_000
+log = logging.getLogger(__name__)
+
+STOPPED: Final = "posttrail-trackd was stopped; import again"
 
 
-def begin(
-    caller: Caller, correlator: Correlator, writer: Writer, *, keep_days: int
-) -> Import | None:
-    """The import a caller asks for; None after telling it why not."""
-    try:
-        files = [
-            LogFile(name, os.fdopen(descriptor, "rb", 0))
-            for name, descriptor in zip(caller.names, caller.descriptors, strict=True)
-        ]
+class Job:
+    """One handed import that is under way."""
+
+    def __init__(
+        self, caller: Caller, correlator: Correlator, writer: Writer, *, keep_days: int
+    ) -> None:
+        """Raises DataError, UsageError, KeyError or TypeError for what cannot be imported."""
         options = caller.options
-        job = Import(
-            files,
-            correlator,
-            writer,
-            Options(
-                host=options["host"],
-                timezone=options["timezone"],
-                year=options["year"],
-                names={key.encode(): value.encode() for key, value in options["names"].items()},
-            ),
+        names = {key.encode(): value.encode() for key, value in options["names"].items()}
+        wanted = Options(
+            host=options["host"], timezone=options["timezone"], year=options["year"], names=names
         )
-        oldest = job.first_us()
-    except (PosttrailError, OSError, KeyError) as error:
-        caller.tell(error=str(error), exit=getattr(error, "exit_code", 65))
-        return None
-    if oldest and oldest < time.time_ns() // 1000 - keep_days * DAY_US and not options["keep"]:
-        caller.tell(
-            error=f"the log begins more than {keep_days} days ago, beyond this journal's"
-            " retention; --keep imports it all the same",
-            exit=65,
+        self.caller = caller
+        self._correlator = correlator
+        self._sessions = Sessions()  # its lines are not of the processes that run now
+        self._raws = [os.fdopen(one, "rb", 0) for one in caller.take_descriptors()]
+        try:
+            files = [_file(name, raw) for name, raw in zip(caller.names, self._raws, strict=True)]
+            self._import = Import(files, correlator, writer, wanted)
+            if not options["keep"]:
+                _refuse_expired(self._import.first_us(), keep_days)
+        except BaseException:
+            self.close()
+            raise
+        self._steps: Iterator[Progress] = self._import.steps()
+
+    def step(self) -> bool:
+        """A few thousand lines more; False when it is done."""
+        correlator = self._correlator
+        live, correlator.sessions = correlator.sessions, self._sessions
+        try:
+            step = next(self._steps, None)
+        finally:
+            correlator.sessions = live
+        if step is not None:
+            self.caller.progress(step)
+            return True
+        self.caller.tell(done=plain(self._import.summary))
+        return False
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for raw in self._raws:
+            raw.close()
+
+
+class Desk:
+    """Takes callers from the door, and does their imports."""
+
+    def __init__(
+        self, door: Door, correlator: Correlator, writer: Writer, *, keep_days: int
+    ) -> None:
+        self._door = door
+        self._correlator = correlator
+        self._writer = writer
+        self._keep_days = keep_days
+        self._job: Job | None = None
+        self._leaving: list[Caller] = []  # not everything was said to them yet
+
+    def turn(self) -> bool:
+        """The next step of an import, or the next caller; False when there is nothing to do."""
+        for left in [caller for caller in self._leaving if caller.flush()]:
+            self._leaving.remove(left)
+            left.close()
+        if self._job is not None:
+            if not self._guarded(self._job.caller, self._job.step):
+                self._job.close()
+                self._leaving.append(self._job.caller)
+                self._job = None
+            return True
+        caller = self._door.accept()
+        if caller is None:
+            return False
+        if not self._guarded(caller, lambda: self._begin(caller)):
+            self._leaving.append(caller)
+        return True
+
+    def _begin(self, caller: Caller) -> bool:
+        self._job = Job(caller, self._correlator, self._writer, keep_days=self._keep_days)
+        log.info("import begins files=%d", len(caller.names))
+        return True
+
+    @staticmethod
+    def _guarded(caller: Caller, work: Callable[[], bool]) -> bool:
+        """Whether there is more to do; what went wrong is told."""
+        try:
+            return work()
+        except PosttrailError as error:
+            caller.tell(error=str(error), exit=error.exit_code)
+            if isinstance(error, DamagedStoreError):
+                raise  # the process must end, the next one puts the day aside
+        except (OSError, KeyError, TypeError, AttributeError) as error:
+            caller.tell(error=f"import failed: {error}", exit=EX_DATAERR)
+        return False
+
+    def stop(self) -> None:
+        """End what is under way; what was imported stays."""
+        if self._job is not None:
+            self._job.caller.tell(error=STOPPED, exit=EX_TEMPFAIL)
+            self._job.close()
+            self._leaving.append(self._job.caller)
+        for caller in self._leaving:
+            caller.close()
+        self._door.close()
+
+
+def _file(name: str, raw: IO[bytes]) -> LogFile:
+    if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):  # reading it might wait for ever
+        raise DataError(f"{name}: not a regular file")
+    return LogFile(name, raw)
+
+
+def _refuse_expired(oldest_us: int, keep_days: int) -> None:
+    """A live journal would drop these days at once."""
+    if oldest_us and retention.expired(
+        [day_of(oldest_us)], day_of(time.time_ns() // 1000), keep_days
+    ):
+        raise DataError(
+            f"the log begins more than {keep_days} days ago, beyond this journal's"
+            " retention; --keep imports it all the same"
         )
-        return None
-    return job

@@ -1,12 +1,17 @@
 """``posttrail import FILE...``: the verb, its options, its progress bar and its summary.
 
 Where posttrail-trackd holds the journal the open files are handed to it. Exit
-codes: 0; 65 not a mail log, or damaged; 66 no such file; 75 another import runs;
-77 no permission. Everything readable is imported all the same.
+codes: 0; 65 not a mail log, or damaged; 66 no such file; 75 another process writes, or the
+disk is full; 77 no permission. Everything readable is imported all the same.
 """
 
+import grp
 import json
+import os
+import shutil
+import stat
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -62,14 +67,15 @@ def import_(
         raws = [stack.enter_context(open_raw(name)) for name in files]
         try:
             writer = stack.enter_context(
-                Writer.open(options.journal, group=options.config.journal.group)
+                Writer.open(options.journal, group=_group(options.config.journal.group))
             )
         except WriterBusyError:
             if domains:
                 raise UsageError(
                     "--local-domain: posttrail-trackd holds the journal, its local_domains count"
                 ) from None
-            steps = _handed(options, list(zip(files, raws, strict=True)), wanted, keep=keep)
+            whole = [stack.enter_context(_whole(raw)) for raw in raws]
+            steps = _handed(options, list(zip(files, whole, strict=True)), wanted, keep=keep)
         else:
             logs = [LogFile(name, raw) for name, raw in zip(files, raws, strict=True)]
             steps = _here(options, logs, writer, wanted, domains)
@@ -85,6 +91,25 @@ def _names(options: Globals) -> dict[bytes, bytes]:
     """What the log may call the configured host."""
     mta = options.config.mta
     return {alias.encode(): mta.hostname.encode() for alias in mta.host_aliases}
+
+
+def _group(name: str) -> str | None:
+    """The journal's group, where this user may give a file to it; else the user's own remains."""
+    try:
+        gid = grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+    return name if os.geteuid() == 0 or gid in (os.getegid(), *os.getgroups()) else None
+
+
+def _whole(raw: IO[bytes]) -> IO[bytes]:
+    """The file, or a copy of what a pipe brings: posttrail-trackd must not wait for its writer."""
+    if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
+        return raw
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes what it gets
+    shutil.copyfileobj(raw, copy)
+    copy.seek(0)
+    return copy
 
 
 def _here(

@@ -31,6 +31,7 @@ class Tally:
     understood: int = 0  # told of a message or a session
     ignored: int = 0  # understood, tells nothing of mail; or another program's
     unknown: int = 0
+    others: int = 0  # of those ignored, lines that no daemon of Postfix wrote
     first_unknown: bytes = b""
     first_us: int = 0
     last_us: int = 0
@@ -73,6 +74,8 @@ class Intake:
         event = postfix.parse(line)
         if event is None:
             tally.ignored += 1
+            if line.instance == line.daemon or line.daemon not in postfix.DAEMONS:
+                tally.others += 1
         elif isinstance(event, Event):
             tally.understood += 1
             if event.kind == Kind.GAP:
@@ -86,6 +89,11 @@ class Intake:
     def clock(self, now_us: int) -> None:
         """A followed log: year-less stamps are near now."""
         self._parser.reference_us = now_us
+
+    @property
+    def last_us(self) -> int | None:
+        """What the next parser of the same file is to be given as ``after_us``."""
+        return self._parser.last_us
 
     def _unknown(self, raw: bytes) -> None:
         self.tally.unknown += 1

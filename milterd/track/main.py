@@ -1,10 +1,12 @@
 """posttrail-trackd: follows the mail log and the milter's spool, and writes the journal.
 
-Exit codes: 0 stopped by a signal; 64 usage; 75 another process holds the journal;
-77 no permission; 78 configuration, or a journal of a newer format.
+    posttrail-trackd [--config FILE] [--log-level LEVEL]
 
-Log messages: ``following file=...``, ``dropped day=...``, ``disk full ...`` (error: nothing is
-lost, the positions wait), ``damaged spool line ...`` (warning).
+Exit codes: 0 stopped by a signal; 64 usage; 66 no such configuration; 69 journal damaged, no
+control socket; 75 another process holds the journal, or the disk is full at start; 77 no
+permission; 78 configuration, or a journal of a newer format.
+
+Log messages: ``following file=...`` (info), and those of ``tracker``.
 """
 
 import argparse
@@ -12,6 +14,7 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import Final, NoReturn
 
 from journal.locality import Locality
 from journal.writer import Writer
@@ -19,15 +22,20 @@ from milterd import spool
 from milterd.track.control import Door
 from milterd.track.correlate import Correlator
 from milterd.track.follow import Follower
+from milterd.track.handed import Desk
 from milterd.track.intake import Intake
 from milterd.track.syslog import LineParser, zone
 from milterd.track.tracker import POLL_S, Source, Tracker
+from milterd.track.witness import BEAT_US
 from posttrail import config, daemon, logs
-from posttrail.errors import PosttrailError
+from posttrail.errors import EX_USAGE, PosttrailError
+from posttrail.text import safe
 
 log = logging.getLogger(__name__)
 
-GAUGES_S = 5.0
+GAUGES_S: Final = 5.0
+SPOOL_LINE: Final = 64 << 20
+"""Bytes of a spool line: a transaction to a thousand recipients is longer than any log line."""
 
 
 def main() -> None:
@@ -37,12 +45,16 @@ def main() -> None:
     try:
         run(config.load(arguments.config))
     except PosttrailError as error:
-        print(f"posttrail-trackd: {error}", file=sys.stderr)
+        print(f"posttrail-trackd: {safe(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="posttrail-trackd", description=__doc__.split("\n")[0])
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            self.exit(EX_USAGE, f"{self.prog}: {safe(message)}\n")
+
+    parser = Parser(prog="posttrail-trackd", description="Follow mail log and spool.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
     parser.add_argument("--log-level", default="info", choices=logs.LEVELS)
     return parser.parse_args()
@@ -52,8 +64,7 @@ def run(settings: config.Config) -> None:
     """Follow until a signal says stop."""
     stop = daemon.Stop()
     writer = Writer.open(settings.journal.directory, group=settings.journal.group)
-    door = Door(settings.control_socket)
-    tracker = make(settings, writer, door)
+    tracker = make(settings, writer, Door(settings.control_socket))
     daemon.notify("READY=1")
     told = 0.0
     try:
@@ -71,32 +82,36 @@ def run(settings: config.Config) -> None:
         writer.close()
 
 
-def make(settings: config.Config, writer: Writer, door: Door | None = None) -> Tracker:
-    """The tracker of a configuration."""
-    mta = settings.mta
+def make(
+    settings: config.Config, writer: Writer, door: Door | None = None, *, beat_us: int = BEAT_US
+) -> Tracker:
+    """The tracker of a configuration; a milter silent for ``beat_us`` is taken for gone."""
+    mta, keep_days = settings.mta, settings.journal.retention_days
     host = mta.hostname.encode()
     correlator = Correlator(
         writer,
         locality=Locality(local_domains=mta.local_domains, inside_networks=mta.inside_networks),
         lifetime_days=mta.queue_lifetime_days,
     )
-    sources = [_spool(settings.milter.spool, writer)]
+    sources = [_spool(settings.milter.spool, writer, beat_us)]
     sources += [_log(path, settings, writer, correlator, host) for path in settings.log.files]
     for source in sources:
         source.resume(writer)
-    return Tracker(
-        sources, correlator, writer, host=host, door=door, keep_days=settings.journal.retention_days
-    )
+    # Where a follower began must outlast a kill before its first line: files rotate meanwhile.
+    writer.commit({source.name: source.position for source in sources})
+    desk = Desk(door, correlator, writer, keep_days=keep_days) if door is not None else None
+    return Tracker(sources, correlator, writer, host=host, desk=desk, keep_days=keep_days)
 
 
-def _spool(directory: Path, writer: Writer) -> Source:
+def _spool(directory: Path, writer: Writer, beat_us: int) -> Source:
     """The spool's segments, newest last written to ``current``."""
     follower = Follower(
         directory / "current",
         older=lambda: spool.segments(directory)[::-1],
         position=writer.position("spool"),
+        max_line=SPOOL_LINE,
     )
-    return Source("spool", follower, None)
+    return Source("spool", follower, None, beat_us=beat_us)
 
 
 def _log(
@@ -104,7 +119,12 @@ def _log(
 ) -> Source:
     """A mail log and its rotated generations."""
     name = f"log {path}"
-    parser = LineParser(timezone=zone(settings.log.timezone), reference_us=time.time_ns() // 1000)
+    stamp = writer.context(f"stamp/{name}")
+    parser = LineParser(
+        timezone=zone(settings.log.timezone),
+        reference_us=time.time_ns() // 1000,
+        after_us=None if stamp is None else int(stamp),
+    )
     log.info("following file=%s", path)
     intake = Intake(parser, correlator, writer, host=host)
     return Source(name, Follower(path, position=writer.position(name)), intake)

@@ -4,21 +4,27 @@ A group is committed after 100 ms or 1,000 changed messages, and 10 ms after the
 last line when nothing more comes. Positions, coverage and session context are
 committed with it, after the messages, so that a crash between replays harmlessly.
 An import that was handed over goes on between two groups.
+
+A full disk loses nothing: what was read is kept, nothing more is read, and every few
+seconds it is tried again. A log that cannot be read is tried again as well.
+
+Log messages: ``disk full ...`` and ``cannot be read ...`` (error), ``damaged spool line ...``
+(warning), ``disk has room again``, ``dropped day ...`` (info). Raises UnavailableError where
+the journal is damaged.
 """
 
 import logging
 import time
-from collections.abc import Iterator
+from collections import deque
 from typing import Final
 
 from journal.store import DiskFullError
 from journal.writer import Writer
-from milterd.track.bulk import Import, Progress
-from milterd.track.control import Caller, Door, plain
 from milterd.track.correlate import Correlator
 from milterd.track.follow import Follower
+from milterd.track.handed import Desk
 from milterd.track.intake import Intake, take_record
-from milterd.track.witness import Witness
+from milterd.track.witness import BEAT_US, Witness
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +45,50 @@ SECOND: Final = 1_000_000
 class Source:
     """One followed file chain: the spool, or a mail log."""
 
-    def __init__(self, name: str, follower: Follower, intake: Intake | None) -> None:
+    def __init__(
+        self, name: str, follower: Follower, intake: Intake | None, *, beat_us: int = BEAT_US
+    ) -> None:
         self.name = name
-        self.follower = follower
         self.intake = intake  # None: the spool
-        self.position = b""
-        self.witness = Witness("milter" if intake is None else "log")
+        self.follower = follower
+        self.position = follower.position  # all before it was folded
+        self.waiting: deque[bytes] = deque()  # read, and not folded yet
+        self.witness = Witness("milter" if intake is None else "log", beat_us=beat_us)
+        self._readable = True
 
     def resume(self, writer: Writer) -> None:
         """Take up coverage where an earlier process left it."""
         until = writer.context(f"covered/{self.name}")
         if until is not None:
             self.witness.resume(int(until))
+
+    def read(self) -> bool:
+        """Have the next lines wait; False where there are none. A file may be unreadable."""
+        if self.waiting:
+            return True
+        try:
+            lines, _ = self.follower.read(READ_BYTES)
+        except OSError as error:
+            if self._readable:
+                log.error("cannot be read, trying again source=%s error=%s", self.name, error)
+            self._readable = False
+            return False
+        self._readable = True
+        self.waiting.extend(lines)
+        for gap in self.follower.gaps():
+            self.witness.lost(gap.reason, gap.at_us)
+        return bool(lines)
+
+    def folded(self) -> None:
+        """All that was read is in the correlator now."""
+        self.position = self.follower.position
+        if self.intake is not None:
+            self.witness.seen(self.intake.tally.last_us)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether nothing is left to read, as far as can be known."""
+        return self._readable and not self.waiting and self.follower.caught_up
 
 
 class Tracker:
@@ -63,18 +101,18 @@ class Tracker:
         writer: Writer,
         *,
         host: bytes,
-        door: Door | None = None,
+        desk: Desk | None = None,
         keep_days: int = 30,
     ) -> None:
         self._sources = sources
         self._correlator = correlator
         self._writer = writer
         self._host = host
-        self._door = door
+        self._desk = desk
         self._keep_days = keep_days
         self._since: float | None = None  # when the first uncommitted change came
-        self._ticked = self._pruned = self._full_until = 0.0
-        self._work: tuple[Caller, Import, Iterator[Progress]] | None = None
+        self._ticked = self._pruned = 0.0
+        self._full_until: float | None = None
         self.damaged = 0  # spool lines whose checksum did not fit
         saved = writer.context(CONTEXT)
         if saved is not None:
@@ -85,12 +123,21 @@ class Tracker:
     def turn(self) -> bool:
         """Read what is there, commit what is due; False when there was nothing to do."""
         now = time.monotonic()
-        if now < self._full_until:
+        if self._full_until is not None and now < self._full_until:
             return False
+        try:
+            return self._turn(now)
+        except DiskFullError as error:
+            self._wait_for_room(error)
+            return False
+
+    def _turn(self, now: float) -> bool:
+        if self._full_until is not None:  # nothing is read before what waits was written
+            self.commit()
         read = sum(self._read(source) for source in self._sources) > 0
         if read and self._since is None:
             self._since = now
-        worked = self._work_on()
+        worked = self._desk is not None and self._desk.turn()
         due = self._since is not None and (
             now - self._since >= GROUP_S
             or len(self._correlator) >= OPEN_MOST + GROUP_MESSAGES
@@ -100,26 +147,29 @@ class Tracker:
         if due or tick:
             self.commit(tick=tick)
         if now - self._pruned >= PRUNE_S:
-            self._pruned = now
             for day in self._writer.prune(_now_us(), self._keep_days):
                 log.info("dropped day=%s", day)
+            self._pruned = now
         return read or worked
+
+    def _wait_for_room(self, error: DiskFullError) -> None:
+        if self._full_until is None:
+            log.error("disk full, nothing is lost, trying again every %d s: %s", FULL_S, error)
+        self._full_until = time.monotonic() + FULL_S
 
     def _read(self, source: Source) -> bool:
         """Fold the next lines of one source."""
-        lines, position = source.follower.read(READ_BYTES)
-        for raw in lines:
+        if not source.read():
+            return False
+        waiting = source.waiting
+        while waiting:
             if source.intake is not None:
-                source.intake.take(raw)
+                source.intake.take(waiting[0])
             else:
-                self._spooled(source, raw)
-        for gap in source.follower.gaps():
-            source.witness.lost(gap.reason, gap.at_us)
-        if lines:
-            source.position = position
-        if source.intake is not None:
-            source.witness.seen(source.intake.tally.last_us)
-        return bool(lines)
+                self._spooled(source, waiting[0])
+            waiting.popleft()  # only now: a full disk may have kept it from being folded
+        source.folded()
+        return True
 
     def _spooled(self, source: Source, raw: bytes) -> None:
         record = take_record(raw, self._correlator, self._host)
@@ -133,25 +183,23 @@ class Tracker:
     # -- committing -------------------------------------------------------------------
 
     def commit(self, *, tick: bool = False) -> None:
-        """Write the group with positions, coverage and context; waits out a full disk."""
+        """Write the group with positions, coverage and context; raises DiskFullError."""
         correlator = self._correlator
         correlator.flush()
-        positions = {source.name: source.position for source in self._sources if source.position}
         for source in self._sources:
             if tick:
-                source.witness.tick(_now_us(), caught_up=source.follower.caught_up)
+                source.witness.tick(_now_us(), caught_up=source.caught_up)
                 if source.intake is not None:
                     source.intake.clock(_now_us())
             self._cover(source)
+            if source.intake is not None and source.intake.last_us is not None:
+                self._writer.set_context(f"stamp/{source.name}", b"%d" % source.intake.last_us)
         if correlator.sessions.changed:
             self._writer.set_context(CONTEXT, correlator.sessions.dump())
-        try:
-            self._writer.commit(positions)
-        except DiskFullError as error:
-            log.error("disk full, nothing lost, trying again in %d s: %s", FULL_S, error)
-            self._full_until = time.monotonic() + FULL_S
-            return
-        self._since = None
+        self._writer.commit({source.name: source.position for source in self._sources})
+        if self._full_until is not None:
+            log.info("disk has room again")
+        self._full_until = self._since = None
         if tick:
             self._ticked = time.monotonic()
         correlator.evict(OPEN_MOST)
@@ -179,45 +227,16 @@ class Tracker:
                 values["posttrail_trackd_unknown_lines"] = source.intake.tally.unknown
         return values
 
-    # -- handed-over imports ----------------------------------------------------------
-
-    def _work_on(self) -> bool:
-        """Take the next step of an import, or the next caller."""
-        if self._work is None:
-            caller = self._door.accept() if self._door is not None else None
-            if caller is None:
-                return False
-            self._begin(caller)
-            return True
-        caller, job, steps = self._work
-        step = next(steps, None)
-        if step is not None:
-            caller.tell(progress=plain(step))
-            return True
-        caller.tell(done=plain(job.summary))
-        caller.close()
-        self._work = None
-        return True
-
-    def _begin(self, caller: Caller) -> None:
-        from milterd.track.handed import begin  # compressed formats load only when asked for
-
-        job = begin(caller, self._correlator, self._writer, keep_days=self._keep_days)
-        if job is None:
-            caller.close()
-        else:
-            self._work = (caller, job, job.steps())
-
     def stop(self) -> None:
         """The last commit."""
-        if self._work is not None:
-            self._work[0].tell(error="posttrail-trackd was stopped; import again", exit=75)
-            self._work[0].close()
-        self.commit(tick=True)
+        if self._desk is not None:
+            self._desk.stop()
+        try:
+            self.commit(tick=True)
+        except DiskFullError as error:
+            log.error("disk full, the last lines are read again at the next start: %s", error)
         for source in self._sources:
             source.follower.close()
-        if self._door is not None:
-            self._door.close()
 
 
 def _now_us() -> int:

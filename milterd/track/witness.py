@@ -17,8 +17,9 @@ BEAT_US: Final = 15 * SECOND
 class Witness:
     """Collects the covered intervals and the gaps of one source, until they are taken."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, beat_us: int = BEAT_US) -> None:
         self.source = source
+        self._beat_us = beat_us
         self._covered: list[tuple[int, int]] = []
         self._gaps: list[Gap] = []
         self.last_us = 0
@@ -70,9 +71,11 @@ class Witness:
             if self.last_us and at_us > self.last_us:
                 self._gaps.append(Gap(self.source, self.last_us, at_us, "not_running"))
         elif record.get("t") == "lost":
-            self._gaps.append(Gap(self.source, at_us, at_us + SECOND, "overflow"))
+            # Told when there was room again: the lost ones came after what is before it here.
+            begin_us = min(self.last_us or at_us, at_us)
+            self._gaps.append(Gap(self.source, begin_us, at_us + SECOND, "overflow"))
         elif self.last_us and at_us > self.last_us:
-            if at_us - self.last_us <= BEAT_US:
+            if at_us - self.last_us <= self._beat_us:
                 self._covered.append((self.last_us, at_us))
             else:
                 self._gaps.append(Gap(self.source, self.last_us, at_us, "not_running"))
@@ -86,5 +89,5 @@ class Witness:
             return
         if self.source == "log":
             self.seen(now_us)
-        elif now_us - self.last_us > BEAT_US:
+        elif now_us - self.last_us > self._beat_us:
             self._gaps.append(Gap(self.source, self.last_us, now_us, "not_running"))
