@@ -5,8 +5,9 @@ transaction; only what differs between the old and the new record is written
 (docs/journal-format.md, "Day"). Raises what journal/store.py raises on reading.
 """
 
-from collections import Counter
-from typing import NamedTuple
+from collections.abc import Container
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from journal import codec
 from journal.keys import Keyer, id_day, suffix_ms
@@ -14,7 +15,8 @@ from journal.records import NO_STATUS, Message, Record
 from journal.store import Change, Store
 from journal.terms import entries
 
-HOUR_MS = 3_600_000
+HOUR_MS: Final = 3_600_000
+_KEY: Final = itemgetter(0)
 
 
 class Pending(NamedTuple):
@@ -32,18 +34,25 @@ class Batch(NamedTuple):
     seq: int
 
 
-def build(store: Store, keyer: Keyer, pending: dict[bytes, Pending], seq: int) -> Batch:
-    """The changes to a day; every id of ``pending`` is of that day."""
+def build(
+    store: Store,
+    keyer: Keyer,
+    pending: dict[bytes, Pending],
+    seq: int,
+    *,
+    fresh: Container[bytes] = (),
+) -> Batch:
+    """The changes to a day; every id of ``pending`` is of that day, those in ``fresh`` are new."""
     records: list[tuple[bytes, bytes]] = []
     log_puts: list[tuple[bytes, bytes]] = []
     log_deletes: list[bytes] = []
     index_puts: list[tuple[bytes, bytes]] = []
     index_deletes: list[bytes] = []
-    counts: Counter[bytes] = Counter()
+    counts: dict[bytes, int] = {}
     for message_id in sorted(pending):
         record, into, old = pending[message_id]
         key = message_id[2:]
-        stored = store.get(b"m", key)
+        stored = None if message_id in fresh else store.get(b"m", key)
         before = _before(message_id, stored, old)
         if stored is not None:
             log_deletes.append(stored[6:14])
@@ -59,7 +68,7 @@ def build(store: Store, keyer: Keyer, pending: dict[bytes, Pending], seq: int) -
     return Batch(
         {
             b"m": Change((), records),
-            b"x": Change(sorted(index_deletes), sorted(index_puts)),
+            b"x": Change(sorted(index_deletes), sorted(index_puts, key=_KEY)),
             b"l": Change(sorted(log_deletes), log_puts),
             b"c": Change((), _counter_puts(store, counts)),
         },
@@ -98,14 +107,16 @@ def _index(
     deletes += (key for key in old if key not in new)
 
 
-def _count(before: Message | None, after: Message | None, counts: Counter[bytes]) -> None:
+def _count(before: Message | None, after: Message | None, counts: dict[bytes, int]) -> None:
     if after is not None:
-        counts.update(counter_keys(after))
+        for key in counter_keys(after):
+            counts[key] = counts.get(key, 0) + 1
     if before is not None:
-        counts.subtract(counter_keys(before))
+        for key in counter_keys(before):
+            counts[key] = counts.get(key, 0) - 1
 
 
-def _counter_puts(store: Store, counts: Counter[bytes]) -> list[tuple[bytes, bytes]]:
+def _counter_puts(store: Store, counts: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
     puts = []
     for key in sorted(counts):
         if counts[key]:

@@ -60,8 +60,10 @@ class DamagedRecordError(UnavailableError):
 
 def encode(record: Record, seq: int) -> bytes:
     """The body of a record; ``seq`` is its place in the change log."""
+    events = record.events
+    long = bool(events) and events[-1].at_us - record.message.time_us > _NONE
     try:
-        return _encode(record, seq, wide=False)
+        return _encode(record, seq, wide=long)
     except (struct.error, OverflowError):
         return _encode(record, seq, wide=True)
 
@@ -153,10 +155,15 @@ def _encode(record: Record, seq: int, *, wide: bool) -> bytes:
     columns, event_texts = _event_columns(events, time_us, wide=wide)
     texts += event_texts
     # The table: None, then each distinct string in the order of its first use.
-    table = dict.fromkeys(chain((None,), texts))
-    numbers = dict(zip(table, range(len(table)), strict=True))
+    table: dict[Text, int] = {None: 0}
+    numbers: list[int] = []
+    for text in texts:
+        number = table.get(text)
+        if number is None:
+            number = table[text] = len(table)
+        numbers.append(number)
     width = strings.width(len(table))
-    refs = strings.pack_refs(map(numbers.__getitem__, texts), width)
+    refs = strings.pack_refs(numbers, width)
     joined, escaped = strings.join(list(table)[1:])
     head = (_HEAD_WIDE if wide else _HEAD).pack(
         time_us,

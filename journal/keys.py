@@ -10,6 +10,8 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Final
 
+from journal.address import fold
+
 DAY_US: Final = 86_400_000_000
 DAY_MS: Final = 86_400_000
 HOUR_US: Final = 3_600_000_000
@@ -113,21 +115,41 @@ def door_rcpt(ip: bytes, sender: bytes, recipient: bytes) -> bytes:
     return b"%b\0%b\0%b" % (ip, sender, recipient)
 
 
+def address_values(kind: bytes, domain_kind: bytes, raw: bytes) -> tuple[bytes, ...]:
+    """The values of an address: itself, folded, and its domain where it has one."""
+    folded = fold(raw)
+    name = folded.rpartition(b"@")[2] if b"@" in folded else b""
+    return (kind + folded, domain_kind + name) if name else (kind + folded,)
+
+
 class Keyer:
     """Hashes values into terms under the journal's key; remembers the recent ones."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._recent: dict[bytes, bytes] = {}
+        self._addresses: dict[bytes, list[bytes]] = {}
 
     def term(self, kind_value: bytes) -> bytes:
         """Kind byte and folded value in, 7 bytes out: kind and 48 bits of BLAKE2b."""
+        if kind_value[:1] in _UNIQUE:
+            return kind_value[:1] + blake2b(kind_value, digest_size=6, key=self._key).digest()
         found = self._recent.get(kind_value)
         if found is None:
             if len(self._recent) >= _RECENT_TERMS:
                 self._recent.clear()
             digest = blake2b(kind_value, digest_size=6, key=self._key).digest()
             found = self._recent[kind_value] = kind_value[:1] + digest
+        return found
+
+    def address(self, kind: bytes, domain_kind: bytes, raw: bytes) -> list[bytes]:
+        """The terms of an address and of its domain, as it was spelled."""
+        found = self._addresses.get(kind + raw)
+        if found is None:
+            if len(self._addresses) >= _RECENT_TERMS:
+                self._addresses.clear()
+            found = [self.term(value) for value in address_values(kind, domain_kind, raw)]
+            self._addresses[kind + raw] = found
         return found
 
     def bits(self, identity: bytes) -> int:
@@ -137,3 +159,5 @@ class Keyer:
 
 
 _RECENT_TERMS: Final = 1 << 14
+_UNIQUE: Final = frozenset((MESSAGE_ID, QUEUE_ID, DOOR))
+"""Kinds whose values hardly come again: to remember them would push out the others."""

@@ -65,17 +65,25 @@ def rows_of(
     rows: list[_Row] = []
     passed: dict[bytes, list[_Row]] = {}
     for leg in legs.values():
-        if any(event.fields[D_OUTCOME] in PROBES for event in leg.deliveries):
-            continue  # Postfix address verification: not mail
+        if _probes(leg):
+            continue
         arrivals = passed.get(leg.queue_id, [])
         for row in _delivered(leg, arrivals):
-            onward = _onward(row, legs)
+            onward = _onward(row, legs) if len(legs) > 1 else None
             if onward is None:
                 rows.append(row)
             else:
                 passed.setdefault(onward, []).append(row)
         rows.extend(_spoken(leg, rows, passed))
     return tuple(_finished(row, origin=origin, locality=locality, let_go=let_go) for row in rows)
+
+
+def _probes(leg: Leg) -> bool:
+    """Whether this is Postfix verifying an address: not mail."""
+    for event in leg.deliveries:  # noqa: SIM110 - this runs for every message
+        if event.fields[D_OUTCOME] in PROBES:
+            return True
+    return False
 
 
 def _delivered(leg: Leg, arrivals: list[_Row]) -> list[_Row]:
@@ -143,10 +151,10 @@ def _onward(row: _Row, legs: dict[bytes, Leg]) -> bytes | None:
 
 def _spoken(leg: Leg, rows: list[_Row], passed: dict[bytes, list[_Row]]) -> list[_Row]:
     """Rows that the client spoke of and no delivery agent did: refused, waiting, or unknown."""
-    if not leg.rcpts and not leg.doors and not (leg.whole and leg.previous is None):
+    known = rows if not passed else [*rows, *(row for some in passed.values() for row in some)]
+    if not leg.rcpts and not leg.doors and (known or leg.previous is not None or not leg.whole):
         return []
     covered: set[bytes] = set()
-    known = rows if not passed else [*rows, *(row for some in passed.values() for row in some)]
     for row in known:
         covered.add(address.fold(row.recipient or b""))
         covered.add(address.fold(row.final or b""))

@@ -5,6 +5,7 @@ recomputes them, and a hit is believed only when the message has its value.
 Raises nothing.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from journal import keys
@@ -14,7 +15,7 @@ from journal.keys import Keyer
 from journal.records import NO_STATUS, Message, Status
 
 _MILTER: Final = 1 << Source.MILTER
-_REFUSED: Final = Status.REJECTED
+_REFUSED: Final = int(Status.REJECTED)
 _ADDRESS_KINDS: Final = frozenset((keys.RECIPIENT, keys.SENDER, keys.LOGIN))
 _DOMAIN_KINDS: Final = frozenset((keys.RECIPIENT_DOMAIN, keys.SENDER_DOMAIN, keys.LOGIN_DOMAIN))
 NO_ROWS: Final = b"none"
@@ -40,29 +41,7 @@ def value_of(kind: bytes, raw: bytes) -> bytes:
 
 def values(message: Message) -> set[bytes]:
     """Everything a message is found under, each as kind byte and folded value."""
-    found: set[bytes] = set()
-    add = found.add
-    for row in message.rows:
-        for raw in {row.recipient, row.final_recipient}:
-            if raw is not None:
-                _add_address(found, b"r", b"R", raw)
-        add(_STATUS_KEYS[row.status])
-    if not message.rows:
-        add(_STATUS_KEYS[NO_STATUS])
-    if message.sender is not None:
-        _add_address(found, b"s", b"S", message.sender)
-    if message.login:
-        _add_address(found, b"l", b"L", message.login)
-    if message.message_id:
-        add(b"m" + message.message_id)
-    for queue_id in message.queue_ids:
-        add(b"q" + queue_id)
-    for queue_id in message.next_queue_ids:
-        add(b"q" + queue_id)
-    if message.client_ip:
-        add(b"i" + message.client_ip.lower())
-        _add_door(found, message, message.client_ip)
-    return found
+    return set(_found(message, _same, keys.address_values))
 
 
 def entries(message: Message, keyer: Keyer) -> dict[bytes, bytes]:
@@ -72,30 +51,60 @@ def entries(message: Message, keyer: Keyer) -> dict[bytes, bytes]:
     value = bytes((message.status,))
     if suffix != message_id[2:]:
         value += message_id[2:]
-    term = keyer.term
-    return {term(kind_value) + suffix: value for kind_value in values(message)}
+    terms = _found(message, keyer.term, keyer.address)
+    return dict.fromkeys([term + suffix for term in terms], value)
 
 
-def _add_address(found: set[bytes], kind: bytes, domain_kind: bytes, raw: bytes) -> None:
-    folded = fold(raw)
-    found.add(kind + folded)
-    name = folded.rpartition(b"@")[2] if b"@" in folded else b""
-    if name:
-        found.add(domain_kind + name)
+def _same(value: bytes) -> bytes:
+    return value
 
 
-def _add_door(found: set[bytes], message: Message, ip: bytes) -> None:
+def _found(
+    message: Message,
+    term: Callable[[bytes], bytes],
+    address: Callable[[bytes, bytes, bytes], Sequence[bytes]],
+) -> list[bytes]:
+    """What ``term`` makes of each value and ``address`` of each address, some more than once."""
+    found: list[bytes] = []
+    for row in message.rows:
+        if row.recipient is not None:
+            found += address(b"r", b"R", row.recipient)
+        if row.final_recipient is not None and row.final_recipient != row.recipient:
+            found += address(b"r", b"R", row.final_recipient)
+        found.append(term(_STATUS_KEYS[row.status]))
+    if not message.rows:
+        found.append(term(_STATUS_KEYS[NO_STATUS]))
+    if message.sender is not None:
+        found += address(b"s", b"S", message.sender)
+    if message.login:
+        found += address(b"l", b"L", message.login)
+    if message.message_id:
+        found.append(term(b"m" + message.message_id))
+    for queue_id in message.queue_ids:
+        found.append(term(b"q" + queue_id))
+    for queue_id in message.next_queue_ids:
+        found.append(term(b"q" + queue_id))
+    if message.client_ip:
+        found.append(term(b"i" + message.client_ip.lower()))
+        found += [term(door) for door in _doors(message, message.client_ip)]
+    return found
+
+
+def _doors(message: Message, ip: bytes) -> list[bytes]:
     """Values by which a refusal's two tellers, milter and log, find one another."""
     spoken = bool(message.sources & _MILTER)
-    if not message.rows and spoken and message.client_port:
-        found.add(keys.DOOR + keys.door_port(ip, message.client_port, ABSENT))
-    sender = ABSENT if message.sender is None else fold(message.sender)
+    if not spoken and message.status < _REFUSED:
+        return []
+    found: list[bytes] = []
+    port = message.client_port
+    if not message.rows and port:
+        found.append(keys.DOOR + keys.door_port(ip, port, ABSENT))
     for row in message.rows:
         refused = row.status == _REFUSED
-        if not refused and not spoken:
-            continue
         recipient = ABSENT if row.recipient is None else fold(row.recipient)
-        if message.client_port:
-            found.add(keys.DOOR + keys.door_port(ip, message.client_port, recipient))
+        if port and (refused or spoken):
+            found.append(keys.DOOR + keys.door_port(ip, port, recipient))
         if refused:
-            found.add(keys.DOOR + keys.door_rcpt(ip, sender, recipient))
+            sender = ABSENT if message.sender is None else fold(message.sender)
+            found.append(keys.DOOR + keys.door_rcpt(ip, sender, recipient))
+    return found

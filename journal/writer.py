@@ -284,7 +284,7 @@ class Writer:
     def _commit_day(self, day: int, group: dict[bytes, Pending]) -> None:
         opened = self._day(day)
         try:
-            built = batch.build(opened, self._keyer, group, self._seq)
+            built = batch.build(opened, self._keyer, group, self._seq, fresh=self._given)
             self._seq = built.seq
             opened.apply(built.changes)
         except DiskFullError:

@@ -380,10 +380,11 @@ class Correlator:
     def evict(self, keep: int) -> None:
         """After a commit: let go of the least recently touched messages."""
         while len(self._open) > keep:
-            key, message = next(iter(self._open.items()))
+            key, message = self._open.popitem(last=False)
             if message.dirty:
+                self._open[key] = message
+                self._open.move_to_end(key, last=False)
                 return
-            del self._open[key]
             self._forget(message)
 
     def _forget(self, message: Open) -> None:

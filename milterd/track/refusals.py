@@ -38,6 +38,8 @@ class Refusals:
 
     def forget(self, message: Open) -> None:
         """Let go of a message."""
+        if not message.doors:
+            return
         for key in message.doors:
             holders = self._by_key.get(key, [])
             if message in holders:
