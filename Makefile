@@ -1,9 +1,10 @@
 # posttrail: `make run` shows it, `make test` proves it. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup venv run test check lint format unit bench soak lock clean
+.PHONY: help setup venv run test check lint format compiled bench soak lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
+COMPILED := build/compiled
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 LOCKED := --require-hashes --no-deps
 # Asked when used. Empty for root, "sudo" where that works, else empty too: the programs say what they cannot do.
@@ -56,12 +57,24 @@ format: $(VENV)/.dev  ## let ruff write the layout
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/.dev  ## the figures of the design against their rivals, as a table and as JSON
-	@tools/setup run bench
-	$(SUDO) $(BIN)/python -m tests.bench
+# The hot modules as C (setup.py). Tests use the plain source; what is measured and shipped is this.
+$(COMPILED)/.done: $(VENV)/.dev setup.py pyproject.toml $(wildcard journal/*.py milterd/*.py milterd/track/*.py posttrail/*.py query/*.py)
+	rm -rf build
+	POSTTRAIL_COMPILE=1 $(BIN)/python -m pip --quiet wheel --no-deps --no-build-isolation --wheel-dir build/wheel .
+	$(PIP) --no-deps --target $(COMPILED) build/wheel/*.whl
+	@touch $@
 
-soak: setup $(VENV)/.dev  ## the long form of the tests that have one
+compiled: $(COMPILED)/.done  ## the programs with their hot modules compiled, below build/compiled
+
+bench: $(COMPILED)/.done  ## the figures of the design against their rivals (BENCH="--quick --only import")
+	@tools/setup run bench
+	$(SUDO) env PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR) \
+	  $(BIN)/python -m tests.bench --json bench.json $(BENCH)
+
+soak: setup $(COMPILED)/.done  ## the long form of the tests that have one, and the unit tests on compiled modules
 	$(SUDO) $(BIN)/python -m pytest -q -m soak
+	env PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR) \
+	  $(BIN)/python -m pytest -q tests/unit/journal tests/unit/milterd
 
 lock:  ## write requirements/*.txt anew from *.in (needs pip-compile on PATH)
 	cd requirements && for name in build milter runtime dev; do \

@@ -6,6 +6,7 @@ disk is full; 77 no permission. Everything readable is imported all the same.
 """
 
 import grp
+import gc
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from typing import IO
 
 import click
 
+from journal.keys import day_name, day_of
 from journal.locality import Locality
 from journal.writer import Writer, WriterBusyError
 from milterd.track.bulk import Import, Options, Progress, Summary
@@ -126,8 +128,16 @@ def _here(
     )
     correlator = Correlator(writer, locality=locality, lifetime_days=mta.queue_lifetime_days)
     job = Import(logs, correlator, writer, wanted)
-    yield from job.steps()
-    yield job.summary
+    gc.disable()  # the correlator breaks its circles itself; looking for others costs a tenth
+    try:
+        yield from job.steps()
+    finally:
+        gc.enable()
+    summary = job.summary
+    if summary.messages:
+        for day in range(day_of(summary.first_us), day_of(summary.last_us) + 1):
+            writer.compact(day_name(day))
+    yield summary
 
 
 def _handed(

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from typing import Final
 
+from journal.keys import day_name, day_of
 from journal.store import DiskFullError
 from journal.writer import Writer
 from milterd.track.correlate import Correlator
@@ -112,6 +113,7 @@ class Tracker:
         self._keep_days = keep_days
         self._since: float | None = None  # when the first uncommitted change came
         self._ticked = self._pruned = 0.0
+        self._compacted = ""  # the day whose free pages were given back last
         self._full_until: float | None = None
         self.damaged = 0  # spool lines whose checksum did not fit
         saved = writer.context(CONTEXT)
@@ -147,10 +149,18 @@ class Tracker:
         if due or tick:
             self.commit(tick=tick)
         if now - self._pruned >= PRUNE_S:
-            for day in self._writer.prune(_now_us(), self._keep_days):
-                log.info("dropped day=%s", day)
+            self._tidy()
             self._pruned = now
         return read or worked
+
+    def _tidy(self) -> None:
+        """Drop the days past retention; give back what is free in yesterday's file, once."""
+        for day in self._writer.prune(_now_us(), self._keep_days):
+            log.info("dropped day=%s", day)
+        yesterday = day_name(day_of(_now_us()) - 1)
+        if yesterday != self._compacted:
+            self._compacted = yesterday
+            self._writer.compact(yesterday)
 
     def _wait_for_room(self, error: DiskFullError) -> None:
         if self._full_until is None:
