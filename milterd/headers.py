@@ -63,8 +63,9 @@ def verdicts(fields: Iterable[tuple[str, str]]) -> list[Verdict]:
             found += _authentication(value) if ours else ()
         else:
             last[name] = value
-    found += _spam(last)
-    found += _virus(last)
+    if last:
+        found += _spam(last)
+        found += _virus(last)
     return found[:VERDICTS]
 
 

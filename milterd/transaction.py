@@ -74,15 +74,35 @@ def record(
     if aborted and session.port == 0 and said.stage in ("mail", "rcpt"):
         return None
     address, *parameters = map(_text, said.arguments or (b"",))
-    body: Body = {"v": VERSION, "t": "txn", "at": said.at_us, "end": end_us, "id": said.queue_id}
-    body |= {"stage": said.stage, "aborted": aborted, "ip": session.ip, "port": session.port}
-    body |= {"name": session.name, "helo": session.helo, "tls": session.tls}
-    body |= {"login": said.login, "auth": said.auth, "daemon": session.daemon}
+    first, others = _header(said.fields)
+    body: Body = {
+        "v": VERSION,
+        "t": "txn",
+        "at": said.at_us,
+        "end": end_us,
+        "id": said.queue_id,
+        "stage": said.stage,
+        "aborted": aborted,
+        "ip": session.ip,
+        "port": session.port,
+        "name": session.name,
+        "helo": session.helo,
+        "tls": session.tls,
+        "login": said.login,
+        "auth": said.auth,
+        "daemon": session.daemon,
+        "params": parameters,
+        "size": _size(parameters),
+        "rcpts": [_recipient(*recipient) for recipient in said.recipients],
+        "message_id": _message_id(first.get("message-id", "")),
+        "subject": subject(first.get("subject", "")),
+        "from": first.get("from", ""),
+        "date": first.get("date", ""),
+        "verdicts": verdicts(others) if others else [],
+    }
     if said.arguments:
         body["sender"] = bare(address)
-    body |= {"params": parameters, "size": _size(parameters)}
-    body["rcpts"] = [_recipient(*recipient) for recipient in said.recipients]
-    return body | _header(said, subject)
+    return body
 
 
 def bare(address: str) -> str:
@@ -119,23 +139,16 @@ def _recipient(
     return [bare(recipient), mailer, host, 0, "", "", parameters]
 
 
-def _header(said: Transaction, subject: SubjectRule) -> Body:
-    """The four fields we keep (the first of a name counts) and the verdicts of the others."""
-    first = dict.fromkeys(ENVELOPE, "")
-    others = []
-    for name, value in said.fields:
-        text = unfold(_text(value))
+def _header(fields: list[tuple[str, bytes]]) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """The fields we keep, the first of a name that says something, and those of verdicts."""
+    first: dict[str, str] = {}
+    others: list[tuple[str, str]] = []
+    for name, value in fields:
         if name not in ENVELOPE:
-            others.append((name, text))
-        elif not first[name]:
-            first[name] = text
-    return {
-        "message_id": _message_id(first["message-id"]),
-        "subject": subject(first["subject"]),
-        "from": first["from"],
-        "date": first["date"],
-        "verdicts": verdicts(others) if others else [],
-    }
+            others.append((name, unfold(_text(value))))
+        elif not first.get(name):
+            first[name] = unfold(_text(value))
+    return first, others
 
 
 def _message_id(value: str) -> str:
