@@ -4,6 +4,7 @@ Every test in this folder gets the marker ``integration`` and is skipped without
 
 ``plain_lab``   Postfix and sinks, no milter; all mails of the demonstration have met their fate.
 ``make_stage``  a new Postfix, milter and tracker for one test that breaks them.
+``parts``       the same for one test, in processes that it may stop and start.
 ``settled``     one Postfix, milter and tracker for the whole session, all mails settled.
 """
 
@@ -20,6 +21,7 @@ from posttrail.demo.lab import Lab
 from posttrail.demo.main import flush_greylisted, unsettled
 from posttrail.demo.sinks import Sinks
 from posttrail.demo.stage import Stage, folder, stage
+from tests.integration.parts import Parts, postfix_and_parts
 
 HERE = Path(__file__).parent
 SETTLE_S = 90.0
@@ -91,3 +93,13 @@ def _settled(running: Stage) -> bool:
     rows = running.rows()
     flush_greylisted(running.lab, rows)
     return not unsettled(rows)
+
+
+@pytest.fixture
+def parts() -> Iterator[Parts]:
+    """Postfix, milter and tracker in processes of their own, all running."""
+    with postfix_and_parts() as made:
+        made.start_milterd()
+        made.start_trackd()
+        made.lab.start()
+        yield made
