@@ -25,6 +25,7 @@ from journal.coverage import Coverage
 from journal.hits import Day, Span, Term
 from journal.keys import (
     DAY_US,
+    HASH_BITS,
     HASH_MASK,
     ID_BYTES,
     Keyer,
@@ -66,6 +67,7 @@ class Writer:
         self._open_days: dict[int, Store] = {}
         self._pending: dict[bytes, Pending] = {}
         self._given: set[bytes] = set()
+        self._newest: dict[int, int] = {}  # the latest millisecond of an id, by day
         self._positions: dict[bytes, bytes] = {}
         self._contexts: dict[bytes, bytes] = {}
         self._sick: set[str] = set()
@@ -151,12 +153,27 @@ class Writer:
         """An id that no message has, nor will get from another call."""
         day = day_of(time_us)
         bits = self._keyer.bits(identity)
+        message_id = make_id(day, time_us, bits)
+        if self._is_newest(day, message_id):
+            self._given.add(message_id)
+            return message_id
         while True:
-            message_id = make_id(day, time_us, bits)
             if message_id not in self._given and self._body(message_id) is None:
                 self._given.add(message_id)
                 return message_id
             bits = bits + 1 & HASH_MASK
+            message_id = make_id(day, time_us, bits)
+
+    def _is_newest(self, day: int, message_id: bytes) -> bool:
+        """Whether an id is of a later millisecond than all of its day: then it is free."""
+        newest = self._newest.get(day)
+        if newest is None:
+            opened = self._day_if_present(day)
+            last = opened.last_key(b"m") if opened is not None else None
+            newest = int.from_bytes(last or b"", "big") >> HASH_BITS
+        ms = int.from_bytes(message_id[2:], "big") >> HASH_BITS
+        self._newest[day] = max(newest, ms)
+        return ms > newest
 
     def get(self, message_id: bytes) -> Record | None:
         """The committed record of an id, or of the one it was merged into."""

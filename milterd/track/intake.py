@@ -7,10 +7,10 @@ it is counted and the first one kept.
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from journal.events import Event, Kind
+from journal import kinds
+from journal.events import Event
 from journal.records import Gap
 from journal.writer import Writer
 from milterd import spool
@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 SECOND: Final = 1_000_000
 
 
-@dataclass(slots=True)
 class Tally:
     """What became of the lines of a log; stamps are UTC microseconds, 0 before the first."""
 
-    lines: int = 0
-    understood: int = 0  # told of a message or a session
-    ignored: int = 0  # understood, tells nothing of mail; or another program's
-    unknown: int = 0
-    others: int = 0  # of those ignored, lines that no daemon of Postfix wrote
-    first_unknown: bytes = b""
-    first_us: int = 0
-    last_us: int = 0
+    def __init__(self) -> None:
+        self.lines = 0
+        self.understood = 0  # told of a message or a session
+        self.ignored = 0  # understood, tells nothing of mail; or another program's
+        self.unknown = 0
+        self.others = 0  # of those ignored, lines that no daemon of Postfix wrote
+        self.first_unknown = b""
+        self.first_us = 0
+        self.last_us = 0
 
 
 class Intake:
@@ -78,7 +78,7 @@ class Intake:
                 tally.others += 1
         elif isinstance(event, Event):
             tally.understood += 1
-            if event.kind == Kind.GAP:
+            if event.kind == kinds.GAP:
                 self._gap(event)
             else:
                 host = self._host or self._names.get(line.host, line.host)
