@@ -127,6 +127,8 @@ class Caller:
         self.names, self.options = list(request["files"]), dict(request["options"])
         if len(self.names) != len(self.descriptors):
             raise ValueError("a descriptor a file")
+        if not all(isinstance(name, str) for name in self.names):
+            raise ValueError("a name is text")
         return True
 
     def take_descriptors(self) -> list[int]:

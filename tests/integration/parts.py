@@ -107,6 +107,10 @@ class Parts:
     def rows(self) -> list[dict[str, Any]]:
         return self.stage.rows()
 
+    def rows_of(self, address: str) -> list[dict[str, Any]]:
+        done = self.posttrail("report", address, "--limit", "all", "--format", "json")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
     def posttrail(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One command with this configuration, to its end."""
         command = (program("posttrail"), "--config", str(self.config), *arguments)
