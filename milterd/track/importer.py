@@ -5,8 +5,8 @@ codes: 0; 65 not a mail log, or damaged; 66 no such file; 75 another process wri
 disk is full; 77 no permission. Everything readable is imported all the same.
 """
 
-import grp
 import gc
+import grp
 import json
 import os
 import shutil

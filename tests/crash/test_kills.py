@@ -72,7 +72,7 @@ class Replay:
         (directory / "spool" / "current").touch()
         settings = config.load(feeds / "posttrail.toml")
         mta = {"host": settings.mta.host, "local_domains": list(settings.mta.local_domains)}
-        tables = {
+        tables: dict[str, dict[str, object]] = {
             "journal": {"directory": str(directory / "journal")},
             "milter": {"spool": str(directory / "spool")},
             "log": {"files": [str(directory / "mail.log")]},
