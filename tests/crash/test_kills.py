@@ -71,7 +71,10 @@ class Replay:
         (directory / "mail.log").touch()
         (directory / "spool" / "current").touch()
         settings = config.load(feeds / "posttrail.toml")
-        mta = {"host": settings.mta.host, "local_domains": list(settings.mta.local_domains)}
+        mta: dict[str, object] = {
+            "host": settings.mta.host,
+            "local_domains": list(settings.mta.local_domains),
+        }
         tables: dict[str, dict[str, object]] = {
             "journal": {"directory": str(directory / "journal")},
             "milter": {"spool": str(directory / "spool")},
