@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 MAP_SIZE: Final = 64 << 30  # address space only; a limit on it (LimitAS=) makes us take less
 _LEAST_MAP: Final = 1 << 20
 _MAX_READERS: Final = 510
+_LOCK_BYTES: Final = 40 << 10  # what LMDB takes for so many, and a page
 _RETRIES: Final = 16
 DATA_MODE: Final = 0o640
 LOCK_MODE: Final = 0o660  # readers take a slot in it
@@ -290,7 +291,22 @@ def _apply(txn: Any, db: Any, change: Change) -> None:
         cursor.putmulti(change.puts, append=fresh)
 
 
+def _reserve_lock(path: Path) -> None:
+    """Give the lock file its blocks: LMDB maps it, and a hole on a full disk would be SIGBUS."""
+    with suppress(OSError):  # LMDB will say it better
+        lock = os.open(path / "lock.mdb", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, LOCK_MODE)
+        try:
+            os.posix_fallocate(lock, 0, _LOCK_BYTES)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFullError(path, "no space left") from error
+        finally:
+            os.close(lock)
+
+
 def _open(path: Path, databases: int, *, writable: bool, map_size: int) -> Any:
+    if writable:
+        _reserve_lock(path)
     while True:
         try:
             return lmdb.open(
