@@ -306,9 +306,9 @@ def on_small_disk() -> Iterator[Parts]:
             yield made
 
 
-def fill(parts: Parts) -> Path:
+def fill(disk: Path) -> Path:
     """Leave no room at all."""
-    filler = parts.state / "filler"
+    filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (1 << 20, 1 << 12, 1):
             try:
@@ -326,7 +326,7 @@ def test_a_full_disk_costs_no_mail_and_no_row(on_small_disk: Parts) -> None:
     parts.lab.start()
     with Load(parts.lab, "full") as load:
         load.more(20)
-        filler = fill(parts)
+        filler = fill(parts.state)
         load.more(50)
         wait_until(lambda: "spool cannot be written" in parts.milterd.words())
         wait_until(lambda: "disk full" in parts.trackd.words())
@@ -351,7 +351,7 @@ def test_what_starts_on_a_full_disk_recovers_by_itself(on_small_disk: Parts) -> 
     parts.lab.start()
     with Load(parts.lab, "restart") as load:
         load.more(20)
-        filler = fill(parts)
+        filler = fill(parts.state)
         parts.trackd.kill()
         parts.milterd.kill()
         parts.both.start()  # as an operator would: both under posttrail run
@@ -387,13 +387,18 @@ def remount(place: Path, how: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{how}", place], check=True)
 
 
-def test_an_import_on_a_full_disk_says_so(on_small_disk: Parts, tmp_path: Path) -> None:
-    parts = on_small_disk
-    log = write_log(tmp_path / "mail.log", "some", 500)
-    filler = fill(parts)
-    done = parts.posttrail("import", str(log))
-    assert (done.returncode, done.stdout) == (75, "")
-    assert is_sentence(done.stderr)
-    assert "no space left" in done.stderr.lower()
-    filler.unlink()
-    assert parts.posttrail("import", str(log)).returncode == 0
+@pytest.mark.parametrize("room_kib", [0, 8, 64, 80, 88, 160])
+def test_an_import_on_a_full_disk_says_so_and_harms_nothing(tmp_path: Path, room_kib: int) -> None:
+    log = write_log(tmp_path / "mail.log", "some", 50)
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        filler = fill(disk)
+        os.truncate(filler, filler.stat().st_size - (room_kib << 10))
+        done = called("posttrail", "--journal", disk / "journal", "import", log)
+        assert (done.returncode, done.stdout) == (75, "")
+        assert is_sentence(done.stderr)
+        assert "no space left" in done.stderr.lower()
+        filler.unlink()
+        again = called("posttrail", "--journal", disk / "journal", "import", log)
+        assert (again.returncode, again.stderr) == (0, "")
+        assert "rows        50 new" in again.stdout
+        assert list((disk / "journal").glob("bad-*")) == []

@@ -409,3 +409,36 @@ def test_a_rotation_storm_loses_and_doubles_nothing(
     expected = {b"Nov 23 18:30:01 mx postfix/qmgr[1]: %08d: removed" % n for n in range(written)}
     assert set(found) == expected
     assert found.total() == written
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_may_be_as_long_as_the_caller_says(path: Path, packed: bool) -> None:
+    first = Follower(path, max_line=1 << 20)
+    first.read()
+    position = first.position
+    lines = [b"a" * 300_000, b"b", b"c" * (1 << 20), b"d" * 700_000, b"e"]
+    add(path, *lines)
+    if packed:
+        with gzip.open(f"{path}.1.gz", "wb") as file:
+            file.write(path.read_bytes())
+        path.unlink()
+        path.touch()
+    follower = Follower(path, max_line=1 << 20, position=position)
+    found, _ = follower.read(1000)
+    assert found == lines[:1]  # whole, though more than was asked for
+    assert found + drain(follower) == lines
+
+
+def test_a_line_longer_than_the_caller_says_is_cut(path: Path) -> None:
+    follower = Follower(path, max_line=200_000)
+    add(path, b"a", b"b" * 500_000, b"c")
+    assert drain(follower) == [b"a", b"b" * 200_001, b"c"]
+
+
+def test_a_long_line_waits_for_its_newline(path: Path) -> None:
+    follower = Follower(path, max_line=1 << 20)
+    with open(path, "ab") as file:
+        file.write(b"a" * 300_000)
+    assert follower.read()[0] == []
+    add(path, b"")
+    assert drain(follower) == [b"a" * 300_000]

@@ -1,0 +1,220 @@
+"""The tracker on a real journal: long lines, silence, restarts, and faults of the disk."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from journal.reader import Reader
+from journal.records import Cover, Gap
+from journal.store import DiskFullError
+from journal.writer import Writer
+from milterd.spool import Body, SpoolWriter, encode_body
+from milterd.track.main import make
+from milterd.track.tracker import Tracker
+from milterd.track.witness import Witness
+from posttrail import config
+from tests.conftest import ExpectedLog
+
+SECOND = 1_000_000
+WAIT_S = 20.0
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> config.Config:
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "mail.log").touch()
+    return config.Config(
+        journal=config.Journal(directory=tmp_path / "journal"),
+        milter=config.Milter(spool=tmp_path / "spool"),
+        log=config.Log(files=(tmp_path / "mail.log",), timezone="UTC"),
+        mta=config.Mta(host="mx.example.com"),
+        run=config.Run(directory=tmp_path),
+    )
+
+
+def drain(tracker: Tracker) -> None:
+    """Go on until there is nothing more to read (a fault makes a turn idle, too)."""
+    idle = 0
+    while idle < 3:
+        idle = 0 if tracker.turn() else idle + 1
+
+
+def log_line(text: str, at_us: int | None = None) -> bytes:
+    stamp = time.strftime("%b %e %H:%M:%S", time.gmtime((at_us or now_us()) // SECOND))
+    return f"{stamp} mx.example.com postfix/{text}\n".encode()
+
+
+def message(queue_id: str) -> list[bytes]:
+    """The lines of a message that was relayed."""
+    return [
+        log_line(f"smtpd[9]: {queue_id}: client=mail.example.org[192.0.2.9]"),
+        log_line(
+            f"smtp[8]: {queue_id}: to=<{queue_id.lower()}@example.net>, relay=mx.example.net[192.0.2.25]:25,"
+            " delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (250 2.0.0 Ok)"
+        ),
+    ]
+
+
+def append(settings: config.Config, lines: list[bytes]) -> None:
+    with settings.log.files[0].open("ab") as file:
+        file.write(b"".join(lines))
+
+
+def recipients(settings: config.Config) -> list[str]:
+    with Reader.open(settings.journal.directory) as reader:
+        found = [reader.message(id) for id, _ in reader.scan()]
+        rows = [row.recipient for message in found if message for row in message.rows]
+    return sorted(row.decode() for row in rows if row)
+
+
+def transaction(count: int) -> Body:
+    at_us = now_us()
+    names = [f"recipient-number-{number:05d}@example.com" for number in range(count)]
+    return {
+        "v": 1, "t": "txn", "at": at_us, "end": at_us + SECOND, "id": "4LONGzzzz1z", "stage": "eom",
+        "aborted": False, "ip": "192.0.2.1", "port": 2525, "name": "mail.example.org",
+        "helo": "mail.example.org", "tls": "", "login": "", "auth": "", "sender": "a@example.org",
+        "params": [], "rcpts": [[name, "smtp", "example.com", 0, "", "", []] for name in names],
+        "message_id": "long@example.org", "subject": "", "from": "", "date": "", "size": 1200,
+        "daemon": "smtpd", "verdicts": [],
+    }  # fmt: skip
+
+
+def test_a_transaction_to_3000_recipients_comes_through_the_spool(settings: config.Config) -> None:
+    writer = SpoolWriter(settings.milter.spool)
+    writer.append([encode_body(transaction(3000))], now_us=now_us())
+    assert (settings.milter.spool / "current").stat().st_size > 2 * 65_536
+    with Writer.open(settings.journal.directory) as journal:
+        tracker = make(settings, journal)
+        drain(tracker)
+        assert tracker.damaged == 0
+        tracker.stop()
+    expected = [f"recipient-number-{number:05d}@example.com" for number in range(3000)]
+    assert recipients(settings) == expected
+
+
+def known(settings: config.Config) -> list[Cover | Gap]:
+    with Reader.open(settings.journal.directory) as reader:
+        return [span for span in reader.coverage() if span.source == "milter"]
+
+
+def test_a_milter_that_falls_silent_is_a_gap_while_it_is_silent(
+    settings: config.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = now_us()
+    spool = SpoolWriter(settings.milter.spool)
+    own: list[dict[str, Any]] = [{"t": "start", "at": began}, {"t": "beat", "at": began + 1000}]
+    spool.append([encode_body({"v": 1, **one}) for one in own], now_us=began)
+    told: list[Gap] = []
+    with Writer.open(settings.journal.directory) as journal:
+        buffer = journal.gap
+
+        def gap(found: Gap) -> None:
+            told.append(found)
+            buffer(found)
+
+        monkeypatch.setattr(journal, "gap", gap)
+        tracker = make(settings, journal, beat_us=SECOND // 5)
+        deadline = time.monotonic() + WAIT_S
+        while not told:
+            assert time.monotonic() < deadline, "no gap while the milter is silent"
+            tracker.turn()
+        back = now_us()
+        spool.append([encode_body({"v": 1, "t": "start", "at": back})], now_us=back)
+        drain(tracker)
+        tracker.stop()
+    assert known(settings)[0] == Cover("milter", began, began + 1000)
+    assert Gap("milter", began + 1000, back, "not_running") in known(settings)
+
+
+def test_records_that_found_no_room_are_a_gap_since_the_last_one_that_did() -> None:
+    witness = Witness("milter")
+    witness.spooled({"t": "beat", "at": 10 * SECOND})
+    witness.spooled({"t": "lost", "at": 40 * SECOND, "n": 7})
+    assert witness.gaps() == [Gap("milter", 10 * SECOND, 41 * SECOND, "overflow")]
+
+
+def test_lines_rotated_away_before_the_first_commit_outlast_a_kill(settings: config.Config) -> None:
+    log = settings.log.files[0]
+    with Writer.open(settings.journal.directory) as journal:
+        make(settings, journal)  # killed before its first turn
+    append(settings, message("4AAAA"))
+    os.rename(log, f"{log}.1")
+    log.touch()
+    append(settings, message("4BBBB"))
+    with Writer.open(settings.journal.directory) as journal:
+        tracker = make(settings, journal)
+        drain(tracker)
+        tracker.stop()
+    assert recipients(settings) == ["4aaaa@example.net", "4bbbb@example.net"]
+
+
+def test_the_parser_goes_on_where_the_one_before_it_was(settings: config.Config) -> None:
+    append(settings, message("4AAAA"))
+    with Writer.open(settings.journal.directory) as journal:
+        tracker = make(settings, journal)
+        drain(tracker)
+        before = [source.intake.last_us for source in tracker._sources if source.intake]
+        tracker.stop()
+        journal.commit()
+        again = make(settings, journal)
+        after = [source.intake.last_us for source in again._sources if source.intake]
+    assert before == after
+    assert before != [None]
+
+
+def test_a_log_that_cannot_be_read_is_said_once_and_read_when_it_can(
+    settings: config.Config, expected_log: ExpectedLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_log("cannot be read")
+    log = settings.log.files[0]
+    log.unlink()
+    log.mkdir()
+    with Writer.open(settings.journal.directory) as journal:
+        tracker = make(settings, journal)
+        for _ in range(3):
+            tracker.turn()
+        log.rmdir()
+        append(settings, message("4AAAA"))
+        drain(tracker)
+        tracker.stop()
+    assert recipients(settings) == ["4aaaa@example.net"]
+    assert sum("cannot be read" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_line_that_a_full_disk_kept_from_being_folded_is_folded_later(
+    settings: config.Config, expected_log: ExpectedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_log("disk full")
+    monkeypatch.setattr("milterd.track.tracker.FULL_S", 0.0)
+    append(settings, message("4AAAA") + message("4BBBB"))
+    with Writer.open(settings.journal.directory) as journal:
+        tracker = make(settings, journal)
+        find, calls = journal.find, 0
+
+        def full_at_the_second(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise DiskFullError(settings.journal.directory, "no space left")
+            return find(*arguments, **options)
+
+        monkeypatch.setattr(journal, "find", full_at_the_second)
+        drain(tracker)
+        tracker.stop()
+    assert calls > 2
+    assert recipients(settings) == ["4aaaa@example.net", "4bbbb@example.net"]
+    assert json.loads(position(settings))["files"][0][2] == settings.log.files[0].stat().st_size
+
+
+def position(settings: config.Config) -> bytes:
+    with Writer.open(settings.journal.directory) as journal:
+        return journal.position(f"log {settings.log.files[0]}") or b""
