@@ -48,13 +48,14 @@ LetGo = Callable[[Event], int]
 class _Row:
     """A row in the making: whom it is for, and what was said of it."""
 
-    __slots__ = ("attempts", "door", "final", "leg", "recipient")
+    __slots__ = ("attempts", "before", "door", "final", "leg", "recipient")
 
     def __init__(self, recipient: bytes | None, final: bytes | None, leg: Leg) -> None:
         self.recipient = recipient
         self.final = final
         self.leg = leg
         self.attempts: list[Event] = []
+        self.before = 0  # attempts in the queue files that it came through, without the hops
         self.door: Event | None = None
 
 
@@ -73,6 +74,8 @@ def rows_of(
             if onward is None:
                 rows.append(row)
             else:
+                hop = _terminal(row.attempts) is not None
+                row.before += len(row.attempts) - hop
                 passed.setdefault(onward, []).append(row)
         rows.extend(_spoken(leg, rows, passed))
     return tuple(_finished(row, origin=origin, locality=locality, let_go=let_go) for row in rows)
@@ -88,37 +91,46 @@ def _probes(leg: Leg) -> bool:
 
 def _delivered(leg: Leg, arrivals: list[_Row]) -> list[_Row]:
     """The rows that delivery agents spoke of, and those that arrived and still wait."""
-    found: dict[tuple[bytes, bytes], _Row] = {}
-    arrived = {address.fold(row.final or row.recipient or b""): row for row in arrivals}
+    found: dict[tuple[bytes, bytes], list[_Row]] = {}
+    arrived: dict[bytes, list[_Row]] = {}
+    for row in arrivals:
+        arrived.setdefault(address.fold(row.final or row.recipient or b""), []).append(row)
     heard: set[int] = set()
+    turn: dict[tuple[bytes, bytes], int] = {}
     for event in leg.deliveries:
         fields = event.fields
         final = fields[D_FINAL]
         spoken = fields[D_RECIPIENT] or final
         key = (spoken, final)
-        row = found.get(key)
-        if row is None:
-            source = _source(spoken, arrived, arrivals) if arrivals else None
-            if source is not None:
-                heard.add(id(source))
-                spoken = source.recipient or spoken
-            row = found[key] = _Row(spoken, final, leg)
-        row.attempts.append(event)
-    waiting = [_moved(row, leg) for row in arrivals if id(row) not in heard]
-    return _folded(list(found.values())) + waiting
+        rows = found.get(key)
+        if rows is None:
+            sources = _sources(spoken, arrived, arrivals) if arrivals else []
+            heard.update(map(id, sources))
+            rows = [_moved(source, leg, final) for source in sources] or [_Row(spoken, final, leg)]
+            found[key] = rows
+        # Several that arrived for one address are named in turn, at each try.
+        number = turn[key] = turn.get(key, -1) + 1
+        rows[number % len(rows)].attempts.append(event)
+    for rows in found.values():
+        for row in rows:
+            row.attempts = row.attempts or rows[0].attempts  # named once: duplicates were dropped
+    waiting = [_moved(row, leg, row.final) for row in arrivals if id(row) not in heard]
+    return _folded([row for rows in found.values() for row in rows]) + waiting
 
 
-def _source(spoken: bytes, arrived: dict[bytes, _Row], arrivals: list[_Row]) -> _Row | None:
-    """The row of the leg before that a recipient of this leg comes from."""
-    source = arrived.get(address.fold(spoken))
-    if source is None and len(arrivals) == 1:
-        return arrivals[0]
-    return source
+def _sources(spoken: bytes, arrived: dict[bytes, list[_Row]], arrivals: list[_Row]) -> list[_Row]:
+    """The rows of the leg before that a recipient of this leg comes from."""
+    sources = arrived.get(address.fold(spoken))
+    if sources is None:
+        return arrivals if len(arrivals) == 1 else []
+    return sources
 
 
-def _moved(row: _Row, leg: Leg) -> _Row:
-    """A row that went on to a leg which has not spoken of it yet."""
-    return _Row(row.recipient, row.final, leg)
+def _moved(row: _Row, leg: Leg, final: bytes | None) -> _Row:
+    """A row that goes on in another leg."""
+    moved = _Row(row.recipient, final, leg)
+    moved.before = row.before
+    return moved
 
 
 def _folded(rows: list[_Row]) -> list[_Row]:
@@ -245,7 +257,7 @@ def _finished(row: _Row, *, origin: bool | None, locality: Locality, let_go: Let
     attempt = _terminal(row.attempts) or (row.attempts[-1] if row.attempts else None)
     fate = status.decide(_facts(row, attempt))
     gone = let_go(row.attempts[0]) if row.attempts else 0
-    total = len(row.attempts) + gone
+    total = row.before + len(row.attempts) + gone
     daemon = attempt.fields[D_DAEMON] if attempt else b""
     code, enhanced, text = _reply(row, attempt)
     final = row.final if fate.status != REJECTED else None

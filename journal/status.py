@@ -152,7 +152,7 @@ def _sent(facts: Facts) -> Fate:
     if facts.daemon == b"discard":
         return Fate(_FILTERED, "discarded")
     if facts.daemon == b"local":
-        if facts.text == b"discarded":
+        if facts.text in (b"discarded", b"delivered to file: /dev/null"):  # aliases(5)
             return Fate(_FILTERED, "discarded")
         if facts.text.startswith(b"delivered to command"):
             return Fate(_DELIVERED, "piped")

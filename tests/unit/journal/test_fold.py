@@ -390,6 +390,37 @@ def test_two_recipients_through_one_hop_keep_their_fates_apart() -> None:
     ]
 
 
+@pytest.mark.parametrize("outcomes", [[b"sent"], [b"sent"] * 2, [b"deferred"] * 2 + [b"sent"] * 2])
+def test_two_recipients_with_one_mailbox_through_one_hop_both_arrive(outcomes: list[bytes]) -> None:
+    # carol@ and an alias to her; the inner queue file names her twice, or once (no duplicates)
+    hop = {"daemon": b"smtp", "relay": b"127.0.0.1[127.0.0.1]:10025", "next_queue_id": b"Q2"}
+    carol, team = b"carol@example.com", b"team@example.com"
+    events = [
+        client(), queued(),
+        tried(3, carol, b"sent", **hop), tried(3, carol, b"sent", recipient=team, **hop),
+        client(2, b"Q2", b"127.0.0.1"), queued(2, b"Q2"),
+        *(tried(4 + n, carol, outcome, b"Q2") for n, outcome in enumerate(outcomes)),
+    ]  # fmt: skip
+    assert sorted(rows(*events)) == [
+        (carol, carol, "delivered", "stored"), (team, carol, "delivered", "stored"),
+    ]  # fmt: skip
+    tries = {row.attempts for row in folded(events).message.rows}
+    assert tries == {(len(outcomes) + 1) // 2}
+
+
+def test_a_try_before_the_hop_counts_and_the_hop_does_not() -> None:
+    hop = {"daemon": b"smtp", "relay": b"127.0.0.1[127.0.0.1]:10025"}
+    events = [
+        client(), queued(), tried(3, b"a@example.com", b"deferred", **hop),
+        tried(4, b"a@example.com", b"sent", next_queue_id=b"Q2", **hop),
+        client(4, b"Q2", b"127.0.0.1"), queued(4, b"Q2"),
+    ]  # fmt: skip
+    assert folded(events).message.rows[0].attempts == 1
+    assert (
+        folded([*events, tried(5, b"a@example.com", b"sent", b"Q2")]).message.rows[0].attempts == 2
+    )
+
+
 def test_a_recipient_of_several_that_the_inner_leg_names_otherwise_is_its_own_row() -> None:
     second = reinjected()[4]
     fields = list(second.fields)
@@ -425,6 +456,7 @@ def test_a_requeued_message_goes_on_under_its_new_id() -> None:
         queued(6, b"Q2"), tried(7, b"a@example.com", b"sent", b"Q2"),
     ]  # fmt: skip
     assert rows(*events) == [(b"a@example.com", b"a@example.com", "delivered", "stored")]
+    assert folded(events).message.rows[0].attempts == 2
 
 
 def test_a_loop_of_queue_ids_ends() -> None:

@@ -9,6 +9,8 @@ from journal.status import Facts
 SENT: list[tuple[Facts, int, str]] = [
     (Facts(b"sent", b"discard", b"2.0.0", b"policy"), Status.FILTERED, "discarded"),
     (Facts(b"sent", b"local", b"2.0.0", b"discarded"), Status.FILTERED, "discarded"),
+    (Facts(b"sent", b"local", b"2.0.0", b"delivered to file: /dev/null"), 2, "discarded"),
+    (Facts(b"sent", b"local", b"2.0.0", b"delivered to file: /dev/nullify"), 0, "stored"),
     (Facts(b"sent", b"local", b"2.0.0", b"delivered to mailbox"), Status.DELIVERED, "stored"),
     (Facts(b"sent", b"local", b"2.0.0", b"delivered to command: x"), Status.DELIVERED, "piped"),
     (Facts(b"sent", b"pipe", b"2.0.0", b"delivered via x service"), Status.DELIVERED, "piped"),
