@@ -2,10 +2,11 @@
 
 Follows sd_notify(3), sd_watchdog_enabled(3) and the Prometheus text format 0.0.4. Raises
 ``TryAgainError`` where another instance holds the lock,
-``UnavailableError`` where it cannot be made.
+``UnavailableError`` or ``NotPermittedError`` where it cannot be made.
 """
 
 import fcntl
+import grp
 import os
 import select
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, TextIO
 
-from posttrail.errors import TryAgainError, UnavailableError
+from posttrail.errors import NotPermittedError, TryAgainError, UnavailableError
 
 NOTIFY_S: Final = 1.0  # a manager's full queue must not hold a daemon
 
@@ -80,6 +81,8 @@ def lock_file(path: Path) -> TextIO:
     """The lock, held until the file is closed or the process ends, however it ends."""
     try:
         file = path.open("a+")
+    except PermissionError:
+        raise NotPermittedError(str(path), _group(path.parent)) from None
     except OSError as error:
         raise UnavailableError(f"{path}: {error.strerror}") from None
     try:
@@ -95,6 +98,18 @@ def lock_file(path: Path) -> TextIO:
     except OSError:
         pass  # a full disk: whoever finds the lock taken is told of an unknown process
     return file
+
+
+def _group(directory: Path) -> str:
+    """The group that a directory belongs to, by name where it has one."""
+    try:
+        gid = directory.stat().st_gid
+    except OSError:
+        return "of its directory"
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
 
 
 def write_prom(path: Path, gauges: Mapping[str, float]) -> None:

@@ -59,6 +59,9 @@ class Door:
         try:
             path.unlink(missing_ok=True)
             self._socket.bind(str(path))
+        except PermissionError:
+            self._socket.close()
+            raise NotPermittedError(str(path), group_of(path.parent)) from None
         except OSError as error:
             self._socket.close()
             raise UnavailableError(f"cannot listen on {path}: {error.strerror or error}") from None

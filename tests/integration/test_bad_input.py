@@ -1,5 +1,6 @@
 """Bad input, missing permission, and a disk that is full: the code, the stream, one sentence."""
 
+import grp
 import gzip
 import json
 import os
@@ -254,6 +255,35 @@ def test_the_tracker_without_permission_names_the_group() -> None:
     said = done.stderr.splitlines(keepends=True)[-1]
     assert is_sentence(said, "posttrail-trackd")
     assert "join the group" in said
+
+
+@reachable
+def test_the_milter_without_permission_on_its_socket_names_the_group() -> None:
+    with nobodys_folder() as directory:
+        config = directory / "posttrail.toml"
+        (directory / "mta").mkdir(mode=0o750)
+        os.chown(directory / "mta", 0, grp.getgrnam("postfix").gr_gid)
+        config.write_text(
+            f"[milter]\nspool = '{directory}/spool'\nsocket = 'unix:{directory}/mta/m.sock'\n"
+        )
+        done = called("posttrail-milterd", "--config", config, user=NOBODY)
+    assert (done.returncode, done.stdout) == (77, "")
+    assert is_sentence(done.stderr, "posttrail-milterd")
+    assert "join the group postfix" in done.stderr
+
+
+@reachable
+def test_the_tracker_without_permission_on_its_socket_names_the_group() -> None:
+    with nobodys_folder() as directory:
+        config = configured(directory, directory / "journal")
+        (directory / "run").mkdir(mode=0o750)
+        os.chown(directory / "run", 0, grp.getgrnam("adm").gr_gid)
+        text = config.read_text().partition("[run]")[0]
+        config.write_text(f"{text}[run]\ncontrol = '{directory}/run/control.sock'\n")
+        done = called("posttrail-trackd", "--config", config, user=NOBODY)
+    assert (done.returncode, done.stdout) == (77, "")
+    assert "join the group adm" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @reachable

@@ -142,7 +142,9 @@ def test_records_that_found_no_room_are_a_gap_since_the_last_one_that_did() -> N
     assert witness.gaps() == [Gap("milter", 10 * SECOND, 41 * SECOND, "overflow")]
 
 
-def test_lines_rotated_away_before_the_first_commit_outlast_a_kill(settings: config.Config) -> None:
+def test_lines_rotated_away_before_the_first_commit_outlast_a_kill(
+    settings: config.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = settings.log.files[0]
     with Writer.open(settings.journal.directory) as journal:
         make(settings, journal)  # killed before its first turn
@@ -150,6 +152,8 @@ def test_lines_rotated_away_before_the_first_commit_outlast_a_kill(settings: con
     os.rename(log, f"{log}.1")
     log.touch()
     append(settings, message("4BBBB"))
+    later_ns = time.time_ns() + 60 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later_ns)
     with Writer.open(settings.journal.directory) as journal:
         tracker = make(settings, journal)
         drain(tracker)
