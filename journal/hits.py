@@ -7,8 +7,9 @@ true time puts them. The order is (time in milliseconds, id), descending.
 Raises what journal/store.py raises.
 """
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from typing import Final, NamedTuple
 
@@ -83,25 +84,41 @@ def newest_first(
     yield from reversed(early)
 
 
-def count(days: Iterable[Day], term: bytes, span: Span, time_of: TimeOf) -> Counter[int]:
-    """How many entries of each status a span holds."""
+def count(days: Iterable[Day], terms: Sequence[bytes], span: Span, time_of: TimeOf) -> Counter[int]:
+    """How many messages of each status a span holds under any of the terms."""
     counts: Counter[int] = Counter()
     for day in days:
         low, high = _within(day, span)
-        if low < high:
-            begin, end = term + bound(max(low, 1)), term + bound(high)
-            if begin < end:
-                counts.update(day.store.tally(b"x", begin, end))
+        edges = bound(max(low, 1)), bound(high)
+        if edges[0] < edges[1]:
+            found = [day.store.span(b"x", term + edges[0], term + edges[1]) for term in terms]
+            counts.update(_statuses([pairs for pairs in found if pairs]))
         if low == 0:
-            for hit in _hits(
-                day, day.store.down(b"x", term + bound(0), term + bound(1), limit=_ALL)
-            ):
-                if span.since <= _true_ms(hit, time_of) < span.until:
-                    counts[hit.status] += 1
+            first: dict[bytes, int] = {}
+            for term in terms:
+                pairs = day.store.span(b"x", term + bound(0), term + bound(1))
+                for hit in _hits(day, pairs):
+                    if span.since <= _true_ms(hit, time_of) < span.until:
+                        first[hit.id] = hit.status
+            counts.update(first.values())
     return counts
 
 
-_ALL: Final = 1 << 40
+def _statuses(found: list[Pairs]) -> bytes:
+    """The status of each message once, whichever of the terms it stands under."""
+    if not found:
+        return b""
+    largest, *others = sorted(found, key=len, reverse=True)
+    statuses = b"".join([value[:1] for _, value in largest])
+    if not others:
+        return statuses
+    term = largest[0][0][:7]
+    rest = {(term + key[7:], value) for pairs in others for key, value in pairs}
+    for pair in rest:
+        at = bisect_left(largest, pair)
+        if at == len(largest) or largest[at] != pair:
+            statuses += pair[1][:1]
+    return statuses
 
 
 def _within(day: Day, span: Span) -> tuple[int, int]:

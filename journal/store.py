@@ -15,10 +15,9 @@ import errno
 import grp
 import logging
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from operator import itemgetter
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -40,7 +39,8 @@ DEFAULT_GROUP: Final = "posttrail-query"
 
 DAY_DATABASES: Final = (b"m", b"x", b"l", b"c")
 STATE_DATABASES: Final = (b"p", b"k", b"v", b"c", b"g")
-Pairs = Sequence[tuple[bytes, bytes]]
+Pair = tuple[bytes, bytes]
+Pairs = Sequence[Pair]
 
 
 class DiskFullError(TryAgainError):
@@ -158,35 +158,27 @@ class Store:
 
     def up(self, name: bytes, low: bytes, *, limit: int) -> Pairs:
         """At most ``limit`` pairs with low <= key, least first."""
-        found: list[tuple[bytes, bytes]] = []
+        return self._range(name, low, lambda pairs: islice(pairs, limit))
+
+    def span(self, name: bytes, low: bytes, high: bytes) -> Pairs:
+        """All pairs with low <= key < high, least first."""
+        return self._range(name, low, lambda pairs: takewhile((high,).__gt__, pairs))
+
+    def _range(
+        self, name: bytes, low: bytes, some: Callable[[Iterable[Pair]], Iterable[Pair]]
+    ) -> Pairs:
+        """Those of the pairs from ``low`` on that ``some`` lets through."""
+        found: list[Pair] = []
         try:
             txn = self._begin()
             cursor = txn.cursor(self._dbs[name])
             if cursor.set_range(low):
-                for pair in cursor.iternext():
-                    found.append(pair)
-                    if len(found) >= limit:
-                        break
+                found = list(some(cursor.iternext()))
             cursor.close()
             self._end(txn)
         except lmdb.Error as error:
             raise _translated(self.path, error) from error
         return found
-
-    def tally(self, name: bytes, low: bytes, high: bytes) -> Counter[int]:
-        """How often each first byte of a value occurs with low <= key < high."""
-        counts: Counter[int] = Counter()
-        limit = _TALLY_FIRST
-        while True:
-            pairs = self.up(name, low, limit=limit)
-            inside = pairs
-            if pairs and pairs[-1][0] >= high:
-                inside = [pair for pair in pairs if pair[0] < high]
-            counts.update(map(_first, map(_second, inside)))
-            if len(inside) < limit:
-                return counts
-            low = inside[-1][0] + b"\0"
-            limit = min(limit * 4, _TALLY_CHUNK)  # what is read beyond the end is wasted
 
     # Writing
 
@@ -276,9 +268,6 @@ class Store:
 
 
 _TALLY_FIRST: Final = 16
-_TALLY_CHUNK: Final = 2048
-_first: Final = itemgetter(0)
-_second: Final = itemgetter(1)
 
 
 def _apply(txn: Any, db: Any, change: Change) -> None:

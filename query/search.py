@@ -89,20 +89,8 @@ def counts(reader: Reader, query: Query, scope: Scope) -> Counts | None:
         return Counts("row", rows)
     if len(choices) != 1:
         return None
-    found = _count_messages(reader, choices[0], window)
+    found = reader.count_any(choices[0], window.since_us, window.until_us)
     return Counts("message", {each: n for each, n in found.items() if each != NO_STATUS})
-
-
-def _count_messages(reader: Reader, terms: tuple[Term, ...], window: Window) -> Mapping[int, int]:
-    """Messages by status that stand under any of the terms."""
-    each = [reader.count(*term, window.since_us, window.until_us) for term in terms]
-    some = [counted for counted in each if counted]
-    if len(some) < 2:
-        return some[0] if some else {}
-    statuses: dict[bytes, int] = {}  # mail to oneself stands under both
-    for term in terms:
-        statuses.update(reader.hits(*term, window.since_us, window.until_us))
-    return Counter(statuses.values())
 
 
 def driver(reader: Reader, query: Query, scope: Scope) -> tuple[Term | None, ...]:
