@@ -17,7 +17,6 @@ segments stay" (warning), "spool segment removed" (info). Raises nothing.
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -33,7 +32,6 @@ SYNC_S: Final = 0.1
 RETRY_S: Final = 1.0
 BEAT_S: Final = 5.0  # trackd expects one every 10 s
 PRUNE_S: Final = 3600.0
-GROUP_RECORDS: Final = 1000
 
 
 def now_us() -> int:
@@ -51,7 +49,7 @@ class Recorder:
         self._counters = counters
         self._most_records, self._most_bytes = records, size_bytes
         self._keep_us = keep_us
-        self._queue: deque[tuple[Make, int]] = deque()
+        self._queue: list[Make] = []
         self._lost = 0  # since the last lost record
         self._lock = threading.Lock()  # of the queue, its bytes and _lost
         self._wake = threading.Event()
@@ -72,7 +70,7 @@ class Recorder:
                 self._lost += 1
                 counters.lost += 1
                 return
-            self._queue.append((make, size_bytes))
+            self._queue.append(make)
             counters.queue_bytes = queued_bytes
             counters.queue_records += 1
         if not self._wake.is_set():
@@ -138,11 +136,9 @@ class Recorder:
     def _take(self) -> list[bytes]:
         counters = self._counters
         with self._lock:
-            count = min(len(self._queue), GROUP_RECORDS)
-            group = [self._queue.popleft() for _ in range(count)]
-            counters.queue_records -= count
-            counters.queue_bytes -= sum([size for _, size in group])
-        made = [body for make, _ in group if (body := self._made(make))]
+            group, self._queue = self._queue, []
+            counters.queue_records = counters.queue_bytes = 0
+        made = [body for make in group if (body := self._made(make))]
         counters.records += len(made)
         return made + self._take_lost()
 
