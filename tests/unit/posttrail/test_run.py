@@ -102,17 +102,18 @@ def test_the_code_of_a_program_that_cannot_run_is_ours(
 def test_sigterm_stops_the_programs() -> None:
     source = (
         "import sys; from posttrail.run import *\n"
-        "program = [sys.executable, '-c', 'print(\"up\", flush=True); input()']\n"
+        "program = [sys.executable, '-c', 'import os; os.write(1, b\"up\"); input()']\n"
         "sys.exit(supervise([Child('one', program), Child('two', program)], Stop()))"
     )
-    with subprocess.Popen(
-        python(source), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as running:
+    with subprocess.Popen(python(source), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
-        assert [running.stdout.readline() for _ in range(2)] == ["up\n", "up\n"]
-        running.terminate()
+        try:
+            heard = running.stdout.read(4)
+        finally:
+            running.terminate()  # ``with`` waits for it, whatever was heard
+        assert heard == b"upup"
         # The pipe ends when the last of the three has gone.
-        assert running.stdout.read() == ""
+        assert running.stdout.read() == b""
         assert running.wait(30) == 0
 
 
