@@ -68,7 +68,7 @@ class Mta:
         """One step, and its reply if the milter gives one: it must be CONTINUE."""
         asked = self.macros.get(command)
         known = {
-            name: value for name, value in (macros or {}).items() if not asked or name in asked
+            name: value for name, value in (macros or {}).items() if asked is None or name in asked
         }
         if known:
             pairs = b"".join(name + b"\0" + value + b"\0" for name, value in known.items())

@@ -143,11 +143,10 @@ def test_it_asks_for_no_replies_no_body_and_refused_recipients(milterd: Milterd)
         assert mta.protocol == silent | NOBODY | NOUNKNOWN | RCPT_REJ
         assert mta.actions == 0x100  # SMFIF_SETSYMLIST: it may change nothing
         asked = [name for names in mta.macros.values() for name in names]
-        assert {b"i", b"{client_port}", b"{client_addr}", b"{client_name}", b"{daemon_name}"} < {
-            *asked
-        }
+        assert {b"i", b"{client_port}", b"{client_addr}", b"{daemon_name}"} < {*asked}
         assert {b"{tls_version}", b"{cipher}", b"{auth_authen}", b"{auth_type}"} < {*asked}
-        assert {b"{mail_addr}", b"{rcpt_mailer}", b"{rcpt_host}", b"{rcpt_addr}"} < {*asked}
+        assert {b"{rcpt_mailer}", b"{rcpt_host}", b"{rcpt_addr}"} < {*asked}
+        assert mta.macros["N"] == mta.macros["E"] == []  # no packet of macros before these
 
 
 def test_a_message_is_recorded_whole(milterd: Milterd) -> None:
@@ -257,6 +256,23 @@ def test_an_abandoned_transaction_is_recorded_once(milterd: Milterd, stage: str,
     [record] = milterd.recorded()
     assert (record["aborted"], record["stage"]) == (True, stage)
     assert record["id"] == ("" if stage == "mail" else "Q1")
+
+
+def test_no_macro_outlives_what_it_was_said_of(milterd: Milterd) -> None:
+    with Mta(milterd.socket) as mta:  # an MTA sends no packet for macros that have no values
+        mta.connect()
+        mta.helo()
+        mta.mail(macros={b"{auth_authen}": b"ann", b"{auth_type}": b"PLAIN"})
+        mta.rcpt(b"<no@example.org>", mailer=b"error", host=b"5.1.1", addr=b"no", i=b"Q1")
+        mta.data(b"Q1")
+        mta.end(b"Q1")
+        mta.helo()
+        mta.mail()
+        mta.rcpt(b"<yes@example.org>", mailer=b"smtp", host=b"x", addr=b"x")
+        mta.abort()
+    first, second = milterd.recorded()
+    assert (first["login"], first["auth"], first["id"]) == ("ann", "PLAIN", "Q1")
+    assert (second["login"], second["auth"], second["id"]) == ("", "", "")
 
 
 def test_tls_counts_from_the_second_helo_on(milterd: Milterd) -> None:
