@@ -195,11 +195,18 @@ def _evidence(row: Recipient, events: list[tuple[int, Event]]) -> int | None:
         lambda event: event.kind in _ENTRIES,
     )
     concerned = [(number, event) for number, event in events if _concerns(event, names)]
+    final = address.fold(row.final_recipient or b"")
     for test in tests:
-        passed = [number for number, event in concerned if test(event)]
+        passed = [(number, event) for number, event in concerned if test(event)]
+        own = [number for number, event in passed if _final(event) == final]
         if passed:
-            return passed[-1]
+            return own[-1] if own else passed[-1][0]
     return None
+
+
+def _final(event: Event) -> bytes:
+    """The final recipient of a delivery; of other events the recipient."""
+    return address.fold((_recipients(event) or [b""])[-1])
 
 
 def _concerns(event: Event, names: set[bytes]) -> bool:

@@ -81,6 +81,24 @@ def test_each_row_names_the_event_that_set_its_status(shelf: "Shelf") -> None:
     assert [(each.row, each.event) for each in found.evidence] == [(1, 6), (2, 8)]
 
 
+def test_each_mailbox_of_an_alias_rests_on_its_own_delivery(shelf: "Shelf") -> None:
+    team = b"team@example.org"
+    rows = [row(team, final_recipient=name, reply=b"delivered to maildir") for name in (ANNA, BERT)]
+    events = [
+        event(
+            Kind.DELIVERY,
+            number,
+            recipient=team,
+            final_recipient=name,
+            outcome=b"sent",
+            text=b"delivered to maildir",
+        )
+        for number, name in enumerate((ANNA, BERT), start=1)
+    ]
+    shelf.put(*rows, events=tuple(events))
+    assert [each.event for each in known(told(shelf, b"QID1")).evidence] == [1, 2]
+
+
 def test_a_deletion_counts_more_than_the_last_reply(shelf: "Shelf") -> None:
     events = (*EVENTS[4:7], event(Kind.DELETED, 99, by=b"postsuper"))
     gone = row(BERT, status=Status.ERROR, reason="deleted", reply=b"450 later")
