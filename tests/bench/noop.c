@@ -32,12 +32,13 @@ static sfsistat on_negotiate(SMFICTX *c, unsigned long f0, unsigned long f1, uns
     *p = f1 & (SMFIP_NOBODY | SMFIP_NOUNKNOWN | SMFIP_RCPT_REJ | SMFIP_NR_CONN | SMFIP_NR_HELO |
         SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_DATA | SMFIP_NR_HDR | SMFIP_NR_EOH);
     *f4 = *f5 = 0;
-    smfi_setsymlist(c, SMFIM_CONNECT, "j {client_port} {daemon_name}");
+    smfi_setsymlist(c, SMFIM_CONNECT, "{client_port} {client_addr} {daemon_name}");
     smfi_setsymlist(c, SMFIM_HELO, "{tls_version} {cipher}");
     smfi_setsymlist(c, SMFIM_ENVFROM, "i {auth_authen} {auth_type}");
     smfi_setsymlist(c, SMFIM_ENVRCPT, "i {rcpt_mailer} {rcpt_host} {rcpt_addr}");
     smfi_setsymlist(c, SMFIM_DATA, "i");
-    smfi_setsymlist(c, SMFIM_EOM, "i");
+    smfi_setsymlist(c, SMFIM_EOH, "");
+    smfi_setsymlist(c, SMFIM_EOM, "");
     return SMFIS_CONTINUE;
 }
 

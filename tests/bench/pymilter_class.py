@@ -1,9 +1,10 @@
 """The same no-op as pymilter_noop, written as pymilter's users write milters: on Milter.Base.
 
-    pymilter_class.py SOCKET
+    pymilter_class.py SOCKET [STEP]
 
 Here each event goes through pymilter's own Python layer; this is the no-op that the
-design's figure for a recorder was set against.
+design's figure for a recorder was set against. STEP (``envrcpt``) is answered all the same, as
+posttrail-milterd answers RCPT lest it lose what a client says before it hangs up.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from typing import Any, Final
 from pymilter_noop import MACROS  # type: ignore[import-not-found]  # beside this script
 
 Milter: Final[Any] = importlib.import_module("Milter")
-_SILENT: Final = ("connect", "hello", "envfrom", "envrcpt", "data", "header", "eoh")
+_STEPS: Final = ("connect", "hello", "envfrom", "envrcpt", "data", "header", "eoh")
 
 
-def silent(name: str) -> Callable[..., int]:
-    """A callback that does nothing and that nobody waits for."""
+def nothing(name: str, *, is_answered: bool) -> Callable[..., int]:
+    """A callback that does nothing; nobody waits for it unless it is to be answered."""
 
     def callback(self: object, *_: object) -> int:
         return int(Milter.CONTINUE)
 
     callback.__name__ = name  # by it pymilter knows which flag to negotiate
-    made: Callable[..., int] = Milter.noreply(callback)
+    made: Callable[..., int] = callback if is_answered else Milter.noreply(callback)
     return made
 
 
@@ -40,7 +41,10 @@ def negotiate(self: Any, options: list[int]) -> int:
 
 def main() -> None:
     """Serve until SIGTERM."""
-    methods: dict[str, object] = {name: silent(name) for name in _SILENT}
+    answered = sys.argv[2:]
+    methods: dict[str, object] = {
+        name: nothing(name, is_answered=name in answered) for name in _STEPS
+    }
     noop = type("Noop", (Milter.Base,), {**methods, "negotiate": negotiate})
     Milter.factory = Milter.rejected_recipients(noop)
     Milter.set_flags(0)

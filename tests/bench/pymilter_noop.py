@@ -2,7 +2,7 @@
 
     pymilter_noop.py SOCKET
 
-It takes the same events (all but the body) straight from pymilter's C module, as
+It takes the same events (all but the body) and macros straight from pymilter's C module, as
 posttrail-milterd does, and answers none of them but the end of the message.
 """
 
@@ -19,12 +19,13 @@ _NO_REPLY: Final = (
     | milter.P_NR_DATA | milter.P_NR_HDR | milter.P_NR_EOH
 )  # fmt: skip
 MACROS: Final = {
-    milter.M_CONNECT: "j {client_port} {daemon_name}",
+    milter.M_CONNECT: "{client_port} {client_addr} {daemon_name}",
     milter.M_HELO: "{tls_version} {cipher}",
     milter.M_ENVFROM: "i {auth_authen} {auth_type}",
     milter.M_ENVRCPT: "i {rcpt_mailer} {rcpt_host} {rcpt_addr}",
     milter.M_DATA: "i",
-    milter.M_EOM: "i",
+    milter.M_EOH: "",
+    milter.M_EOM: "",
 }
 
 
