@@ -28,6 +28,9 @@ KEPT_LAST: Final = 7
 KEYS_DROPPED: Final = 200 - KEPT_FIRST - KEPT_LAST
 """A row counts at most 200 attempts: ten are kept whole, of the others a key."""
 
+_TLS_AT: Final = {kinds.CLIENT: 5, kinds.DELIVERY: 9}
+"""Where an event has the TLS of its session: told by an earlier line, which may not be read."""
+
 
 def fold(
     events: Iterable[Event],
@@ -62,8 +65,11 @@ def canonical(
     for event in ordered:
         if event == before:
             continue
-        before = event
         kind = event.kind
+        if before is not None and kind == before.kind and _tells_tls(before, event):
+            before = kept[-1] = event
+            continue
+        before = event
         if kind == kinds.QUEUED:
             if event.queue_id in seen:
                 continue
@@ -77,6 +83,17 @@ def canonical(
     if crowded:
         kept, keys = _thin(kept, set(keys))
     return tuple(kept), keys
+
+
+def _tells_tls(before: Event, event: Event) -> bool:
+    """Whether two events are one line, and only the later was read with its session's TLS."""
+    place = _TLS_AT.get(event.kind)
+    if place is None or before.at_us != event.at_us or before.queue_id != event.queue_id:
+        return False
+    poor, rich = before.fields, event.fields
+    if len(poor) <= place or poor[place] or poor[:place] != rich[:place]:
+        return False
+    return before.pid == event.pid and poor[place + 1 :] == rich[place + 1 :]
 
 
 def _row_of(event: Event) -> tuple[bytes, bytes, bytes]:

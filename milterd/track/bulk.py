@@ -118,6 +118,7 @@ class Import:
         for file, parser in self._in_order():
             yield from self._one(file, parser, done, sized)
             done += file.size
+        self._correlator.adopt_orphans()
         self._commit(everything=True)
         self._cover()
 

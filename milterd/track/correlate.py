@@ -80,10 +80,17 @@ class Correlator:
         if self.sessions.known:
             event = self.sessions.enrich(event, host)
         message = self._join(event, host)
-        if event.kind == kinds.CLIENT and self.sessions.holds:
-            for hold in self.sessions.take_holds(event, host):
-                self._add(message, hold)
+        if event.kind == kinds.CLIENT:
+            self.sessions.opened(event, host)
+            if self.sessions.holds:
+                for hold in self.sessions.take_holds(event, host):
+                    self._add(message, hold)
         return message
+
+    def adopt_orphans(self) -> None:
+        """All lines there are were read: queue files meet the sessions that they belong to."""
+        for host, event in self.sessions.orphans():
+            self.take(event, host)
 
     def take_transaction(self, events: list[Event], host: bytes) -> Open | None:
         """Fold what the milter recorded of one transaction (TRANSACTION first, then RCPTs)."""

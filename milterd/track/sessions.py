@@ -2,7 +2,8 @@
 
 smtpd and smtp log TLS before they name a queue id; an access map's HOLD is
 logged before the queue file exists. Kept by (host, pid) from connect to disconnect,
-and saved with the log's position so that a restart loses none of it.
+and saved with the log's position so that a restart loses none of it. Where the later
+half of a log is read first, its queue files wait for the session they were opened in.
 """
 
 import json
@@ -17,14 +18,22 @@ Key = tuple[bytes, int]
 MOST: Final = 20_000
 """Sessions remembered; beyond, the oldest are let go (a log without disconnect lines)."""
 
+MOST_ORPHANS: Final = 500
+"""Queue files remembered whose session began in lines not read yet."""
+
+SESSION_US: Final = 3_600_000_000
+"""No queue file is opened longer than this after its session's TLS handshake or HOLD."""
+
 
 class Sessions:
     """The TLS and HOLD context of every process that is in a session."""
 
     def __init__(self) -> None:
-        self._inbound: dict[Key, bytes] = {}
+        self._inbound: dict[Key, tuple[bytes, bytes, int]] = {}  # client IP, TLS, since
         self._outbound: dict[Key, tuple[bytes, bytes]] = {}
         self._holds: dict[Key, list[Event]] = {}
+        self._begun: set[Key] = set()  # a session's begin or end was read
+        self._orphans: dict[tuple[bytes, Event], None] = {}  # host, CLIENT: of sessions not begun
         self.changed = False
 
     @property
@@ -41,23 +50,54 @@ class Sessions:
         """Take a context event: CONNECT, TLS_IN, TLS_OUT, DISCONNECT; others tell nothing here."""
         key = (host, event.pid)
         if event.kind == kinds.TLS_IN:
-            self._remember(self._inbound, key, event.fields[1])
+            self._remember(key, (event.fields[0], event.fields[1], event.at_us))
         elif event.kind == kinds.TLS_OUT:
             if len(self._outbound) >= MOST:
                 del self._outbound[next(iter(self._outbound))]
             self._outbound[key] = (event.fields[0], event.fields[1])
             self.changed = True
         elif event.kind in (kinds.CONNECT, kinds.DISCONNECT):
+            if len(self._begun) < MOST:
+                self._begun.add(key)
             if self._inbound.pop(key, None) is not None:
                 self.changed = True
             if self._holds and self._holds.pop(key, None) is not None:
                 self.changed = True
 
-    def _remember(self, table: dict[Key, bytes], key: Key, tls: bytes) -> None:
-        if len(table) >= MOST:
-            del table[next(iter(table))]
-        table[key] = tls
+    def _remember(self, key: Key, session: tuple[bytes, bytes, int]) -> None:
+        if len(self._inbound) >= MOST:
+            del self._inbound[next(iter(self._inbound))]
+        self._inbound[key] = session
         self.changed = True
+
+    def opened(self, event: Event, host: bytes) -> None:
+        """A queue file (CLIENT); its session may have begun in lines that are read later."""
+        if (host, event.pid) in self._begun or len(self._begun) >= MOST:
+            return
+        if not self._begins(event, host):
+            if len(self._orphans) >= MOST_ORPHANS:
+                del self._orphans[next(iter(self._orphans))]
+            self._orphans[host, event] = None
+            self.changed = True
+
+    def orphans(self) -> list[tuple[bytes, Event]]:
+        """The queue files whose session was read by now, at the end of earlier lines: once."""
+        found = [orphan for orphan in self._orphans if self._begins(orphan[1], orphan[0])]
+        for orphan in found:
+            del self._orphans[orphan]
+        return found
+
+    def _begins(self, event: Event, host: bytes) -> bool:
+        """Whether something waits for this queue file."""
+        holds = self._holds.get((host, event.pid), ())
+        return bool(self._tls(event, host)) or any(
+            hold.fields[8] == event.fields[1] and _soon(event.at_us - hold.at_us) for hold in holds
+        )
+
+    def _tls(self, event: Event, host: bytes) -> bytes:
+        """The TLS of the session that a CLIENT event is of."""
+        ip, tls, since_us = self._inbound.get((host, event.pid), (b"", b"", 0))
+        return tls if ip == event.fields[1] and _soon(event.at_us - since_us) else b""
 
     def hold(self, event: Event, host: bytes) -> None:
         """An access map's HOLD, logged before its queue file exists."""
@@ -74,8 +114,8 @@ class Sessions:
         """The event with the TLS of its session, where its own line does not say."""
         fields = event.fields
         if event.kind == kinds.CLIENT:
-            tls = self._inbound.get((host, event.pid))
-            if tls and not fields[5]:
+            tls = b"" if fields[5] else self._tls(event, host)
+            if tls:
                 return event._replace(fields=(*fields[:5], tls, *fields[6:]))
         elif event.kind == kinds.DELIVERY and fields[0] in (b"smtp", b"lmtp") and not fields[9]:
             relay, tls = self._outbound.get((host, event.pid), (b"", b""))
@@ -89,7 +129,10 @@ class Sessions:
         text = "latin-1"
         return json.dumps(
             {
-                "in": [[h.decode(text), p, t.decode(text)] for (h, p), t in self._inbound.items()],
+                "in": [
+                    [h.decode(text), p, ip.decode(text), t.decode(text), since_us]
+                    for (h, p), (ip, t, since_us) in self._inbound.items()
+                ],
                 "out": [
                     [h.decode(text), p, r.decode(text), t.decode(text)]
                     for (h, p), (r, t) in self._outbound.items()
@@ -98,6 +141,7 @@ class Sessions:
                     [h.decode(text), [_plain(event) for event in events]]
                     for (h, _), events in self._holds.items()
                 ],
+                "orphans": [[h.decode(text), _plain(event)] for h, event in self._orphans],
             }
         ).encode()
 
@@ -105,14 +149,22 @@ class Sessions:
         """Take up what ``dump`` gave."""
         kept = json.loads(dumped)
         text = "latin-1"
-        for host, pid, tls in kept["in"]:
-            self._inbound[host.encode(text), pid] = tls.encode(text)
+        for host, pid, ip, tls, since_us in kept["in"]:
+            session = (ip.encode(text), tls.encode(text), since_us)
+            self._inbound[host.encode(text), pid] = session
         for host, pid, relay, tls in kept["out"]:
             self._outbound[host.encode(text), pid] = (relay.encode(text), tls.encode(text))
         for host, events in kept["hold"]:
             for plain in events:
                 event = _event(plain)
                 self._holds.setdefault((host.encode(text), event.pid), []).append(event)
+        for host, plain in kept["orphans"]:
+            self._orphans[host.encode(text), _event(plain)] = None
+
+
+def _soon(us: int) -> bool:
+    """Whether a queue file may be of a session that began this long before."""
+    return 0 <= us <= SESSION_US
 
 
 def _plain(event: Event) -> list[object]:

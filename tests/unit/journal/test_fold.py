@@ -253,6 +253,19 @@ def test_what_is_said_twice_counts_once() -> None:
 # -- the door ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", [Kind.CLIENT, Kind.DELIVERY])
+def test_a_line_read_with_and_without_its_tls_counts_once(kind: Kind) -> None:
+    poor, rich = (say(1, kind, tls=tls) for tls in (b"", b"TLSv1.3 X"))
+    for events in ([poor, rich], [rich, poor], [rich]):
+        assert folded(events).events == (rich,)
+    others = [
+        say(2, kind), say(1, kind, b"Q2"), rich._replace(pid=8),
+        say(1, kind, tls=b"TLSv1.2 Y"), rich._replace(fields=(*rich.fields[:-1], b"other")),
+    ]  # fmt: skip
+    for other in others:
+        assert set(folded([rich, other]).events) == {rich, other}
+
+
 def test_a_refusal_without_queue_id_is_a_message_with_one_row() -> None:
     refusal = door(
         1, b"reject", b"RCPT", reply_code=b"550", enhanced_status=b"5.1.1", text=b"User unknown",
