@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -260,14 +260,16 @@ def answers(path: Path) -> bool:
 
 
 @contextmanager
-def postfix_and_parts(*, state: Callable[[Path], Path] = lambda place: place) -> Iterator[Parts]:
+def postfix_and_parts(
+    *, state: Callable[[Path], AbstractContextManager[Path]] = nullcontext
+) -> Iterator[Parts]:
     """All prepared, nothing started. ``state`` makes the folder of spool and journal."""
     with ExitStack() as stack:
         directory = stack.enter_context(folder(None, keep=False))
         sinks = stack.enter_context(Sinks())
         lab = Lab(directory / "postfix", sinks=sinks.ports)
         lab.prepare()
-        parts = Parts(directory, lab, state(directory))
+        parts = Parts(directory, lab, stack.enter_context(state(directory)))
         stack.callback(parts.stop)
         stack.callback(lab.stop)
         yield parts

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -327,13 +327,8 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
 @pytest.fixture
 def on_small_disk() -> Iterator[Parts]:
     """All prepared; spool and journal are on a small disk, nothing runs yet."""
-    with ExitStack() as disk:
-
-        def state(directory: Path) -> Path:
-            return disk.enter_context(small_disk(directory / "state", "12m"))
-
-        with postfix_and_parts(state=state) as made:
-            yield made
+    with postfix_and_parts(state=lambda place: small_disk(place / "state", "12m")) as made:
+        yield made
 
 
 def fill(disk: Path) -> Path:
