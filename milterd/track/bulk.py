@@ -12,13 +12,14 @@ of in the summary; what can be read of it is imported all the same.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import Final
 
 from journal.writer import Writer
 from milterd.track.compressed import LogFile
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake, Tally
-from milterd.track.syslog import LineParser, zone
+from milterd.track.syslog import LineParser, year_of_first, zone
 from posttrail.errors import DataError
 from posttrail.text import safe
 
@@ -102,6 +103,7 @@ class Import:
         self._commits = 0
         self._before = (correlator.messages, correlator.rows)
         self._zone = zone(options.timezone)
+        self._years: dict[LogFile, int | None] = {}
         self.summary = Summary(timezone=str(self._zone or "/".join(time.tzname)))
 
     def first_us(self) -> int:
@@ -137,8 +139,11 @@ class Import:
         return known
 
     def _parser(self, file: LogFile) -> LineParser:
+        if file not in self._years:
+            year = self._options.year
+            self._years[file] = _long_ago(file, self._zone) if year is None else year
         return LineParser(
-            timezone=self._zone, reference_us=file.reference_us, year=self._options.year
+            timezone=self._zone, reference_us=file.reference_us, year=self._years[file]
         )
 
     def _one(self, file: LogFile, parser: LineParser, done: int, sized: int) -> Iterator[Progress]:
@@ -194,6 +199,19 @@ class Import:
         if self.summary.first_us:
             self._writer.extend("import", self.summary.first_us, self.summary.last_us)
             self._writer.commit()
+
+
+def _long_ago(file: LogFile, timezone: tzinfo | None) -> int | None:
+    """The first line's year in a log of more than twelve months; None where no year is wanted."""
+    newest_us = file.reference_us
+    parser = LineParser(timezone=timezone, reference_us=newest_us)
+    if not any(_stamp(parser, raw) for raw in file.head()):
+        return None
+    usual = parser.year  # of the first stamp; None: it has a year
+    if usual is None:
+        return None
+    year = year_of_first(file.beforehand(), newest_us=newest_us, timezone=timezone)
+    return year if year < usual else None
 
 
 def _stamp(parser: LineParser, raw: bytes) -> int:

@@ -53,6 +53,22 @@ class _Counted:
     read1 = read
 
 
+class _Apart:
+    """An open regular file, read from its first byte without moving its own position."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        data = os.pread(self._descriptor, size, self._at)
+        self._at += len(data)
+        return data
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+
 def decompressed(raw: IO[bytes]) -> tuple[_Reader, _Counted]:
     """The content of an open file, and the counter of what was read of the file itself."""
     counted = _Counted(raw)
@@ -107,7 +123,7 @@ class LogFile:
             status = os.fstat(raw.fileno())
         except OSError as error:
             raise NoInputError(f"{name}: {error.strerror or error}") from error
-        regular = stat.S_ISREG(status.st_mode)
+        self._regular = regular = stat.S_ISREG(status.st_mode)
         self.size: int = status.st_size if regular else 0
         """Bytes of the file as it is on disk, 0 where that is not known."""
         self._mtime_us = int((status.st_mtime if regular else time.time()) * _SECOND_US)
@@ -156,6 +172,16 @@ class LogFile:
         if self._broken is not None:
             what = "ends early" if isinstance(self._broken, EOFError) else "is damaged"
             raise DataError(f"{self.name}: compressed data {what} at byte {self.consumed}")
+
+    def beforehand(self) -> Iterator[bytes]:
+        """Every line that can be read, once more than ``lines``; none of what is no file."""
+        if not self._regular:
+            return
+        apart = LogFile(self.name, cast(IO[bytes], _Apart(self._raw.fileno())))
+        try:
+            yield from apart.lines()
+        except DataError:
+            return  # ``lines`` tells of it
 
     def _read(self) -> bytes:
         """The next bytes of the log; b"" at the end, or where the file is damaged."""

@@ -6,6 +6,7 @@ messages with its truth. Each halves' test takes a fresh journal.
 
 import gzip
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -18,7 +19,9 @@ from typing import Any
 import pytest
 
 from journal.reader import Reader
+from milterd.track.compressed import LogFile
 from posttrail import cli
+from posttrail.errors import DataError
 from query.rows import FIELDS
 from tests.bench.generate import write
 from tests.bench.world import LOCAL_DOMAINS
@@ -35,7 +38,7 @@ DESIGN = (
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A log, its lines, and the year of the first."""
+    """A log, its lines, and the year of the first; 0: the import must find it."""
 
     path: Path
     lines: list[bytes]
@@ -59,7 +62,8 @@ class Journal:
     def read(self, *files: Path) -> Row:
         """Import; the summary."""
         domains = [word for name in LOCAL_DOMAINS for word in ("--local-domain", name)]
-        options = [*domains, "--timezone", "UTC", "--year", str(self._log.year), "--format", "json"]
+        year = ["--year", str(self._log.year)] if self._log.year else []
+        options = [*domains, *year, "--timezone", "UTC", "--format", "json"]
         summary: Row = json.loads(self._call("import", *options, *map(str, files)))
         return summary
 
@@ -287,3 +291,55 @@ def test_reading_on_from_anywhere_keeps_tls_and_tries(
     _, rest = parts(session, tmp_path, begin)
     journal.read(rest)
     assert journal.report() == before
+
+
+# -- the years of a log that names none ----------------------------------------------------
+
+
+@pytest.mark.parametrize("packed", ["plain", "gzip"])
+def test_a_log_of_more_than_twelve_months_has_its_years(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], packed: str
+) -> None:
+    months = [(year, month) for year in (2024, 2025) for month in range(1, 13)][4:22]
+    lines = [
+        f"{datetime(year, month, 9):%b} {day:2} 12:00:00 mx postfix/smtpd[7]: NOQUEUE: reject: RCPT"
+        f" from mail.example.net[192.0.2.10]:40{day:03}: 554 5.7.1 <{year}.{month}.{day}@example.org>:"
+        f" Relay access denied; from=<a@example.net> to=<{year}.{month}.{day}@example.org>"
+        " proto=ESMTP helo=<mail.example.net>\n".encode()
+        for year, month in months
+        for day in (9, 25)
+    ]
+    path = tmp_path / "old.log"
+    with path.open("wb") if packed == "plain" else gzip.GzipFile(path, "wb", mtime=0) as file:
+        file.write(b"".join(lines))
+    end = datetime(2025, 11, 1, tzinfo=UTC).timestamp()
+    os.utime(path, (end, end))
+    journal = Journal(tmp_path / "journal", Log(path, lines, 0), capfd)
+    journal.read(path)
+    told = {row["recipient"]: row["time"][:10] for row in journal.rows()}
+    assert told == {
+        f"{year}.{month}.{day}@example.org": f"{year}-{month:02}-{day:02}"
+        for year, month in months
+        for day in (9, 25)
+    }
+
+
+def test_what_is_no_file_is_not_read_beforehand() -> None:
+    ours, theirs = os.pipe()
+    os.write(theirs, b"a\nb\n")
+    os.close(theirs)
+    with LogFile("-", os.fdopen(ours, "rb", 0)) as file:
+        assert list(file.beforehand()) == []
+        assert list(file.lines()) == [b"a", b"b"]
+
+
+def test_reading_beforehand_moves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "log.gz"
+    path.write_bytes(gzip.compress(b"a\nb\n")[:-4])
+    with LogFile.open(str(path)) as file:
+        assert file.head() == [b"a", b"b"]
+        assert list(file.beforehand()) == [b"a", b"b"]
+        lines = file.lines()
+        assert [next(lines), next(lines)] == [b"a", b"b"]
+        with pytest.raises(DataError):
+            next(lines)
