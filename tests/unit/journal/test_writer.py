@@ -334,7 +334,12 @@ def test_refusals_are_found_by_door(directory: Path, record: MakeRecord) -> None
         mail = keys.door_rcpt(b"192.0.2.7", b"from@example.com", b"nobody@example.org")
         assert writer.find(keys.DOOR, port, 0, 1 << 60) == [refused]
         assert writer.find(keys.DOOR, mail, 0, 1 << 60) == [refused]
-        assert writer.find(keys.DOOR, keys.door_port(b"192.0.2.7", 1026, b"nobody@example.org"), 0, 1 << 60) == []
+        assert (
+            writer.find(
+                keys.DOOR, keys.door_port(b"192.0.2.7", 1026, b"nobody@example.org"), 0, 1 << 60
+            )
+            == []
+        )
 
 
 def test_a_second_writer_is_refused(directory: Path) -> None:
