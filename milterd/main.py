@@ -8,8 +8,8 @@ name goes first, so that new sessions pass without us; then open transactions ha
 and the queue 10 s to be written.
 
 Exit codes: 0 stopped by a signal; 64 usage; 66, 78 configuration; 69 no socket, no spool, or a
-thread of ours ended; 75 already running. Logs "ready", "stopping" (info), "inet socket costs
-latency", "gauges cannot be written", "not all was written" (warning).
+thread of ours ended; 75 already running; 77 no permission. Logs "ready", "stopping" (info),
+"inet socket costs latency", "gauges cannot be written", "not all was written" (warning).
 """
 
 import argparse
