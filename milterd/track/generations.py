@@ -30,7 +30,10 @@ def fingerprint(head: bytes) -> str:
 
 
 def older_generations(path: Path) -> list[Path]:
-    """The rotated files of ``path``, newest first; one a generation, plain before packed."""
+    """The rotated files of ``path``, newest first; one a generation, plain before packed.
+
+    Their names tell the order; where two rotations name them in two ways, their times do.
+    """
     numbered: dict[int, Path] = {}
     dated: dict[str, Path] = {}
     try:
@@ -45,9 +48,19 @@ def older_generations(path: Path) -> list[Path]:
             numbered.setdefault(int(match[1]), path.parent / name)
         else:
             dated.setdefault(match[2], path.parent / name)
+    if numbered and dated:
+        return sorted([*numbered.values(), *dated.values()], key=_written, reverse=True)
     return [numbered[key] for key in sorted(numbered)] + [
         dated[key] for key in sorted(dated, reverse=True)
     ]
+
+
+def _written(path: Path) -> int:
+    """When a file was last written, in nanoseconds; packing keeps that. 0: it is gone."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 class Content:

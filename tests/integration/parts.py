@@ -237,7 +237,8 @@ def settled(parts: Parts, sent: dict[str, Sent]) -> list[dict[str, Any]]:
         wrong = told(rows, sent)
         wrong.subtract(expected(sent))
         differs = {key: count for key, count in wrong.items() if count}
-        raise AssertionError(f"rows that differ: {differs}") from None
+        waiting = [row for row in rows if row["status"] not in ("delivered", "filtered")][:3]
+        raise AssertionError(f"rows that differ: {differs}; not settled: {waiting}") from None
     return rows
 
 

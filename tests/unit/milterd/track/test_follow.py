@@ -442,3 +442,12 @@ def test_a_long_line_waits_for_its_newline(path: Path) -> None:
     assert follower.read()[0] == []
     add(path, b"")
     assert drain(follower) == [b"a" * 300_000]
+
+
+def test_generations_named_in_two_ways_are_ordered_by_their_times(tmp_path: Path) -> None:
+    names = ["mail.log.1", "mail.log.2", "mail.log.20261123-205151.gz", "mail.log.3"]
+    for age, name in enumerate(names):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, ns=(0, (age + 1) * 10**9))
+    found = [path.name for path in older_generations(tmp_path / "mail.log")]
+    assert found == names[::-1]
