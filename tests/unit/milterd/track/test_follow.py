@@ -324,9 +324,10 @@ def test_a_position_is_json(path: Path) -> None:
 
 def test_generations_are_listed_newest_first(tmp_path: Path) -> None:
     names = ["mail.log", "mail.log.1", "mail.log.2", "mail.log.2.gz", "mail.log.10.xz"]
-    names += ["mail.log-20261101.gz", "mail.log-20261102", "mail.log.err", "mail.login", "x.1"]
-    for name in names:
+    names += ["mail.log-20261102", "mail.log-20261101.gz", "mail.log.err", "mail.login", "x.1"]
+    for age, name in enumerate(reversed(names)):
         (tmp_path / name).touch()
+        os.utime(tmp_path / name, ns=(0, (age + 1) * 10**9))
     assert [old.name for old in older_generations(tmp_path / "mail.log")] == [
         "mail.log.1", "mail.log.2", "mail.log.10.xz", "mail.log-20261102", "mail.log-20261101.gz",
     ]  # fmt: skip
