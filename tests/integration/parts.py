@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -222,14 +222,20 @@ def told(rows: Iterable[dict[str, Any]], sent: dict[str, Sent]) -> Counter[tuple
     )
 
 
-def settled(parts: Parts, sent: dict[str, Sent]) -> list[dict[str, Any]]:
-    """The rows once every message has its fate; fails with what differs."""
+def settled(
+    parts: Parts, sent: dict[str, Sent], *, seen: Container[str] = ()
+) -> list[dict[str, Any]]:
+    """The rows once every message has its fate, and those ``seen`` by the milter its word.
+
+    The log may be read up to a second before the milter's record is. Fails with what differs.
+    """
     rows: list[dict[str, Any]] = []
 
     def done() -> bool:
         rows[:] = [row for row in parts.rows() if row["message_id"] in sent]
         fates = all(row["status"] in ("delivered", "filtered") for row in rows)
-        return fates and told(rows, sent) == expected(sent)
+        heard = all("milter" in row["sources"] for row in rows if row["message_id"] in seen)
+        return fates and heard and told(rows, sent) == expected(sent)
 
     try:
         wait_until(done)
@@ -237,7 +243,13 @@ def settled(parts: Parts, sent: dict[str, Sent]) -> list[dict[str, Any]]:
         wrong = told(rows, sent)
         wrong.subtract(expected(sent))
         differs = {key: count for key, count in wrong.items() if count}
-        waiting = [row for row in rows if row["status"] not in ("delivered", "filtered")][:3]
+        final = ("delivered", "filtered")
+        waiting = [
+            row
+            for row in rows
+            if row["status"] not in final
+            or ("milter" not in row["sources"] and row["message_id"] in seen)
+        ][:3]
         raise AssertionError(f"rows that differ: {differs}; not settled: {waiting}") from None
     return rows
 
