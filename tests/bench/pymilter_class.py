@@ -10,10 +10,12 @@ posttrail-milterd answers RCPT lest it lose what a client says before it hangs u
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+sys.path.insert(0, os.path.dirname(__file__))  # PYTHONSAFEPATH leaves it out
 from pymilter_noop import MACROS  # type: ignore[import-not-found]  # beside this script
 
 Milter: Final[Any] = importlib.import_module("Milter")
