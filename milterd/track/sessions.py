@@ -18,6 +18,9 @@ Key = tuple[bytes, int]
 MOST: Final = 20_000
 """Sessions remembered; beyond, the oldest are let go (a log without disconnect lines)."""
 
+MOST_OUTBOUND: Final = 500
+"""Delivery processes remembered. None of them says goodbye, and all are saved with a commit."""
+
 MOST_ORPHANS: Final = 500
 """Queue files remembered whose session began in lines not read yet."""
 
@@ -52,7 +55,8 @@ class Sessions:
         if event.kind == kinds.TLS_IN:
             self._remember(key, (event.fields[0], event.fields[1], event.at_us))
         elif event.kind == kinds.TLS_OUT:
-            if len(self._outbound) >= MOST:
+            self._outbound.pop(key, None)  # the newest last
+            if len(self._outbound) >= MOST_OUTBOUND:
                 del self._outbound[next(iter(self._outbound))]
             self._outbound[key] = (event.fields[0], event.fields[1])
             self.changed = True

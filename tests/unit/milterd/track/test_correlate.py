@@ -1,6 +1,7 @@
 """The correlator against real LMDB: two feeds that lag, repeat and break off give one truth."""
 
 import itertools
+import json
 from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from journal.events import Event, Kind
 from journal.locality import Locality
 from journal.reader import Reader
 from journal.records import Record, Status
@@ -17,6 +19,7 @@ from journal.writer import Writer
 from milterd import spool
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake, take_record
+from milterd.track.sessions import MOST_OUTBOUND, Sessions
 from milterd.track.syslog import LineParser
 
 HOST = b"mx.example.com"
@@ -297,3 +300,11 @@ def test_every_cut_of_the_log_into_two_halves_in_either_order(
                 run.commit(0)
             run.read["log"] = len(log)
             assert told(run.finish()) == told(truth), (cut, back)
+
+
+def test_delivery_processes_that_never_say_goodbye_are_let_go() -> None:
+    sessions = Sessions()
+    for pid in range(MOST_OUTBOUND + 50):
+        told = (b"mx.example.net[192.0.2.1]:25", b"TLSv1.3 X")
+        sessions.note(Event(pid, int(Kind.TLS_OUT), 1, pid, b"", told), HOST)
+    assert len(json.loads(sessions.dump())["out"]) == MOST_OUTBOUND
