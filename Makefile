@@ -1,6 +1,6 @@
 # posttrail: `make run` shows it, `make test` proves it. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup venv run test check lint format compiled bench soak lock clean
+.PHONY: help setup venv run test check lint format compiled bench soak score lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -75,6 +75,9 @@ soak: setup $(COMPILED)/.done  ## the long form of the tests that have one, and 
 	$(SUDO) $(BIN)/python -m pytest -q -m soak
 	env PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR) \
 	  $(BIN)/python -m pytest -q tests/unit/journal tests/unit/milterd
+
+score: $(VENV)/.dev  ## how we read the logs of others, statement by statement (needs POSTTRAIL_CORPORA; SCORE="--wrong youyo")
+	$(BIN)/python -m tests.score --write docs/score.md $(SCORE)
 
 lock:  ## write requirements/*.txt anew from *.in (needs pip-compile on PATH)
 	cd requirements && for name in build milter runtime dev; do \

@@ -46,6 +46,9 @@ class Kind(IntEnum):
     NOTICE = 15  # bounce: a notice about this message was sent
     DELETED = 16  # postsuper
     REMOVED = 17  # qmgr: queue file gone
+    FILED = 18  # the final agent (Dovecot): what it did with one recipient's mail
+    LATE_BOUNCE = 19  # proven by a notice that came back after delivery
+    REPORT = 20  # milter: what the header of a message with the null sender says of another
     # Context of a session, never stored: ties lines without a queue id by pid.
     CONNECT = 30
     TLS_IN = 31
@@ -70,7 +73,10 @@ FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
     ),
     Kind.PICKUP: ("uid", "sender", "orig_queue_id"),
     Kind.PARENT: ("parent_queue_id", "notice"),
-    Kind.VERDICT: ("filter", "verdict", "reason", "score", "evidence"),
+    Kind.VERDICT: (
+        "filter", "verdict", "reason", "score", "evidence",
+        "recipient", "message_id", "client_ip", "sender",
+    ),
     Kind.MESSAGE_ID: ("message_id", "instance"),
     Kind.DOOR: (
         "action", "stage", "reply_code", "enhanced_status", "text", "sender", "recipient",
@@ -88,6 +94,11 @@ FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.NOTICE: ("notice", "notice_queue_id"),
     Kind.DELETED: ("by",),
     Kind.REMOVED: (),
+    Kind.FILED: ("program", "action", "user", "folder", "message_id", "text"),
+    Kind.LATE_BOUNCE: ("recipient", "notice_queue_id", "proof", "text"),
+    Kind.REPORT: (
+        "content_type", "failed_recipients", "in_reply_to", "references", "auto_submitted",
+    ),
     Kind.CONNECT: ("client_name", "client_ip", "client_port"),
     Kind.TLS_IN: ("client_ip", "tls"),
     Kind.TLS_OUT: ("relay", "tls"),

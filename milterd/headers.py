@@ -16,6 +16,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 ENVELOPE: Final = frozenset({"message-id", "subject", "from", "date"})
+REPORT: Final = (
+    "content-type", "x-failed-recipients", "in-reply-to", "references", "auto-submitted",
+)  # fmt: skip
+"""What a notice says of the message it is about; the order is that of journal.events."""
 OTHERS: Final = frozenset({"authentication-results", "received"})
 PREFIXES: Final = ("x-spam", "x-virus")  # x-spamd too
 EVIDENCE_CHARS: Final = 1000
@@ -42,7 +46,7 @@ class Verdict(NamedTuple):
 def wanted(name: str) -> str:
     """A field's name in lower case if such a field tells us something, else ""."""
     folded = name.lower()
-    told = folded in ENVELOPE or folded in OTHERS or folded.startswith(PREFIXES)
+    told = folded in ENVELOPE or folded in REPORT or folded in OTHERS or folded.startswith(PREFIXES)
     return folded if told else ""
 
 

@@ -142,6 +142,8 @@ def to_events(record: Body) -> list[Event]:
         rest = map(_bytes, (enhanced, text, " ".join(parameters)))
         events.append(event(Kind.RCPT, *fields, *rest))
     events += (event(Kind.VERDICT, *map(_bytes, verdict)) for verdict in record["verdicts"])
+    if "report" in record:
+        events.append(event(Kind.REPORT, *map(_bytes, record["report"])))
     return events
 
 

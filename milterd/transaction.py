@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from milterd.headers import ENVELOPE, unfold, verdicts
+from milterd.headers import ENVELOPE, REPORT, unfold, verdicts
 from milterd.spool import VERSION, Body
 
 FIELDS: Final = 500  # header fields kept of one message; MTAs limit their bytes
@@ -102,6 +102,9 @@ def record(
     }
     if said.arguments:
         body["sender"] = bare(address)
+        report = [first.get(name, "") for name in REPORT]
+        if not body["sender"] and any(report):  # may be a notice about a message of ours
+            body["report"] = report
     return body
 
 
@@ -144,7 +147,7 @@ def _header(fields: list[tuple[str, bytes]]) -> tuple[dict[str, str], list[tuple
     first: dict[str, str] = {}
     others: list[tuple[str, str]] = []
     for name, value in fields:
-        if name not in ENVELOPE:
+        if name not in ENVELOPE and name not in REPORT:
             others.append((name, unfold(_text(value))))
         elif not first.get(name):
             first[name] = unfold(_text(value))

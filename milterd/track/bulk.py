@@ -16,10 +16,11 @@ from datetime import tzinfo
 from typing import Final
 
 from journal.writer import Writer
+from milterd.track import formats
 from milterd.track.compressed import LogFile
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake, Tally
-from milterd.track.syslog import LineParser, year_of_first, zone
+from milterd.track.syslog import Splitter, year_of_first, zone
 from posttrail.errors import DataError
 from posttrail.text import safe
 
@@ -46,6 +47,7 @@ class Options:
     host: str = ""
     timezone: str = ""
     year: int | None = None
+    mta: str = "auto"
     names: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
@@ -124,29 +126,34 @@ class Import:
         self._commit(everything=True)
         self._cover()
 
-    def _in_order(self) -> list[tuple[LogFile, LineParser]]:
+    def _in_order(self) -> list[tuple[LogFile, Splitter]]:
         """The files by their first stamp, each with a parser of its own."""
         known = sorted(self._found(), key=lambda item: item[:2])
         return [(file, parser) for _, _, file, parser in known]
 
-    def _found(self) -> list[tuple[int, int, LogFile, LineParser]]:
+    def _found(self) -> list[tuple[int, int, LogFile, Splitter]]:
         """First stamp, place on the command line, file and parser of each file."""
-        known: list[tuple[int, int, LogFile, LineParser]] = []
+        known: list[tuple[int, int, LogFile, Splitter]] = []
         for place, file in enumerate(self._files):
             parser = self._parser(file)
             first = next((at for raw in file.head() if (at := _stamp(parser, raw))), 0)
             known.append((first, place, file, self._parser(file)))
         return known
 
-    def _parser(self, file: LogFile) -> LineParser:
+    def _parser(self, file: LogFile) -> Splitter:
         if file not in self._years:
             year = self._options.year
-            self._years[file] = _long_ago(file, self._zone) if year is None else year
-        return LineParser(
-            timezone=self._zone, reference_us=file.reference_us, year=self._years[file]
+            self._years[file] = (
+                _long_ago(file, self._zone, self._options.mta) if year is None else year
+            )
+        return formats.splitter(
+            formats.sniff(file.head(), self._options.mta),
+            timezone=self._zone,
+            reference_us=file.reference_us,
+            year=self._years[file],
         )
 
-    def _one(self, file: LogFile, parser: LineParser, done: int, sized: int) -> Iterator[Progress]:
+    def _one(self, file: LogFile, parser: Splitter, done: int, sized: int) -> Iterator[Progress]:
         """One file's lines."""
         options = self._options
         intake = Intake(
@@ -175,7 +182,7 @@ class Import:
                 self.summary.damaged.append(wrong)
         self._note(file, intake.tally, parser)
 
-    def _note(self, file: LogFile, tally: Tally, parser: LineParser) -> None:
+    def _note(self, file: LogFile, tally: Tally, parser: Splitter) -> None:
         """One file is through."""
         self.summary.files.append(file.name)
         self.summary.add(tally)
@@ -201,10 +208,11 @@ class Import:
             self._writer.commit()
 
 
-def _long_ago(file: LogFile, timezone: tzinfo | None) -> int | None:
+def _long_ago(file: LogFile, timezone: tzinfo | None, mta: str) -> int | None:
     """The first line's year in a log of more than twelve months; None where no year is wanted."""
     newest_us = file.reference_us
-    parser = LineParser(timezone=timezone, reference_us=newest_us)
+    form = formats.sniff(file.head(), mta)
+    parser = formats.splitter(form, timezone=timezone, reference_us=newest_us)
     if not any(_stamp(parser, raw) for raw in file.head()):
         return None
     usual = parser.year  # of the first stamp; None: it has a year
@@ -214,7 +222,7 @@ def _long_ago(file: LogFile, timezone: tzinfo | None) -> int | None:
     return year if year < usual else None
 
 
-def _stamp(parser: LineParser, raw: bytes) -> int:
+def _stamp(parser: Splitter, raw: bytes) -> int:
     line = parser.parse(raw)
     return line.at_us if line is not None else 0
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import click
 
 from journal.events import ABSENT, Event, Kind, named
-from milterd.track import postfix
+from milterd.track import losses, postfix, programs
 from milterd.track.syslog import MAX_LINE, Line, LineParser
 from posttrail.text import rfc3339, safe
 
@@ -53,20 +53,30 @@ def _header(line: Line) -> Iterator[str]:
 
 
 def _meaning(line: Line) -> Iterator[str]:
-    event = postfix.parse(line)
-    if isinstance(event, Event):
-        yield from _event(event)
-    elif event is postfix.UNKNOWN:
-        yield f"unknown: a line of Postfix's {safe(line.daemon)}, in a form that is not known"
-        yield f"text: {safe(line.text)}"
-    elif line.instance == line.daemon or line.daemon not in postfix.DAEMONS:
-        yield "ignored: not a line of a Postfix daemon"
-    elif line.daemon in postfix.IGNORED:
-        yield f"ignored: {safe(line.daemon)} never tells a message's fate"
+    told = programs.parse(line)
+    if told is None:
+        yield _nothing(line)
+    elif isinstance(told, list):
+        for number, event in enumerate(told):
+            if number:
+                yield "and"
+            yield from _event(event)
+    elif isinstance(told, Event):
+        yield from _event(told)
     else:
-        yield "ignored: understood, and tells nothing of a message's fate"
+        yield f"unknown: a line of {safe(line.daemon)}, in a form that is not known"
+        yield f"text: {safe(line.text)}"
     if len(line.text) >= MAX_LINE - 256:
         yield f"cut: lines end after {MAX_LINE} bytes"
+
+
+def _nothing(line: Line) -> str:
+    """Why a line tells nothing of a message."""
+    if not programs.is_mail(line) and line.daemon not in losses.LOGGERS:
+        return "ignored: not a line of a program of the mail system"
+    if line.daemon in postfix.IGNORED and line.instance != line.daemon:
+        return f"ignored: {safe(line.daemon)} never tells a message's fate"
+    return "ignored: understood, and tells nothing of a message's fate"
 
 
 def _event(event: Event) -> Iterator[str]:

@@ -38,7 +38,11 @@ class Job:
         options = caller.options
         names = {key.encode(): value.encode() for key, value in options["names"].items()}
         wanted = Options(
-            host=options["host"], timezone=options["timezone"], year=options["year"], names=names
+            host=options["host"],
+            timezone=options["timezone"],
+            year=options["year"],
+            mta=options["mta"],
+            names=names,
         )
         self.caller = caller
         self._correlator = correlator

@@ -24,6 +24,7 @@ import click
 from journal.keys import day_name, day_of
 from journal.locality import Locality
 from journal.writer import Writer, WriterBusyError
+from milterd.track import formats
 from milterd.track.bulk import Import, Options, Progress, Summary
 from milterd.track.compressed import LogFile, open_raw
 from milterd.track.control import hand_over, plain
@@ -41,7 +42,7 @@ SECOND = 1_000_000
 @click.option("--timezone", default="", metavar="ZONE", help="Of stamps without one.")
 @click.option("--year", type=int, help="Of the first line, for stamps without one.")
 @click.option("--local-domain", "domains", multiple=True, metavar="D", help="A domain of ours.")
-@click.option("--mta", type=click.Choice(["auto", "postfix"]), default="auto", help="Log format.")
+@click.option("--mta", type=click.Choice(formats.MTAS), default="auto", help="Log format.")
 @click.option("--keep", is_flag=True, help="Take days past a live journal's retention, too.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
@@ -63,6 +64,7 @@ def import_(
         host=host,
         timezone=timezone or options.config.log.timezone,
         year=year,
+        mta=mta,
         names=_names(options),
     )
     with ExitStack() as stack:
@@ -151,6 +153,7 @@ def _handed(
             "host": wanted.host,
             "timezone": wanted.timezone,
             "year": wanted.year,
+            "mta": wanted.mta,
             "names": {key.decode(): value.decode() for key, value in wanted.names.items()},
             "keep": keep,
         },

@@ -14,9 +14,9 @@ from journal.events import Event
 from journal.records import Gap
 from journal.writer import Writer
 from milterd import spool
-from milterd.track import postfix
+from milterd.track import programs
 from milterd.track.correlate import Correlator
-from milterd.track.syslog import LineParser
+from milterd.track.syslog import Line, Splitter
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Tally:
         self.understood = 0  # told of a message or a session
         self.ignored = 0  # understood, tells nothing of mail; or another program's
         self.unknown = 0
-        self.others = 0  # of those ignored, lines that no daemon of Postfix wrote
+        self.others = 0  # of those ignored, lines that no program of the mail system wrote
         self.first_unknown = b""
         self.first_us = 0
         self.last_us = 0
@@ -45,7 +45,7 @@ class Intake:
 
     def __init__(
         self,
-        parser: LineParser,
+        parser: Splitter,
         correlator: Correlator,
         writer: Writer,
         *,
@@ -71,20 +71,27 @@ class Intake:
             tally.last_us = line.at_us
         if not tally.first_us or line.at_us < tally.first_us:
             tally.first_us = line.at_us
-        event = postfix.parse(line)
+        event = programs.parse(line)
         if event is None:
             tally.ignored += 1
-            if line.instance == line.daemon or line.daemon not in postfix.DAEMONS:
+            if not programs.is_mail(line):
                 tally.others += 1
         elif isinstance(event, Event):
             tally.understood += 1
-            if event.kind == kinds.GAP:
-                self._gap(event)
-            else:
-                host = self._host or self._names.get(line.host, line.host)
-                self._correlator.take(event, host)
+            self._take(event, line)
+        elif isinstance(event, list):
+            tally.understood += 1
+            for one in event:
+                self._take(one, line)
         else:
             self._unknown(raw)
+
+    def _take(self, event: Event, line: Line) -> None:
+        if event.kind == kinds.GAP:
+            self._gap(event)
+        else:
+            host = self._host or self._names.get(line.host, line.host)
+            self._correlator.take(event, host)
 
     def clock(self, now_us: int) -> None:
         """A followed log: year-less stamps are near now."""

@@ -25,7 +25,8 @@ class Unknown(Enum):
 UNKNOWN: Final = Unknown.UNKNOWN
 """A line of a Postfix daemon that is not understood. None is understood, but empty."""
 
-Parsed = Event | None | Unknown
+Parsed = Event | list[Event] | None | Unknown
+"""What a line tells: one event, several (never an empty list), nothing, or it is not understood."""
 
 NOT_QUEUE_IDS: Final = frozenset(
     {b"warning", b"fatal", b"error", b"panic", b"info", b"debug", b"statistics", b"NOQUEUE"}
@@ -44,6 +45,7 @@ DELIVERY: Final = int(Kind.DELIVERY)
 DISCONNECT: Final = int(Kind.DISCONNECT)
 DOOR: Final = int(Kind.DOOR)
 EXPIRED: Final = int(Kind.EXPIRED)
+FILED: Final = int(Kind.FILED)
 GAP: Final = int(Kind.GAP)
 HELD: Final = int(Kind.HELD)
 MESSAGE_ID: Final = int(Kind.MESSAGE_ID)
@@ -55,6 +57,7 @@ REMOVED: Final = int(Kind.REMOVED)
 REQUEUED: Final = int(Kind.REQUEUED)
 TLS_IN: Final = int(Kind.TLS_IN)
 TLS_OUT: Final = int(Kind.TLS_OUT)
+VERDICT: Final = int(Kind.VERDICT)
 
 
 def make(line: Line, kind: int, queue_id: bytes, fields: tuple[bytes, ...]) -> Event:

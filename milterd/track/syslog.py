@@ -15,7 +15,7 @@ Raises nothing.
 
 from calendar import timegm
 from datetime import datetime, timedelta, tzinfo
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from milterd.track.stamps import (
     DAY_US,
@@ -34,7 +34,7 @@ from milterd.track.stamps import (
     zone,
 )
 
-__all__ = ["MAX_LINE", "Line", "LineParser", "year_of_first", "zone"]
+__all__ = ["MAX_LINE", "Line", "LineParser", "Splitter", "year_of_first", "zone"]
 
 MAX_LINE: Final = 65_536
 """Longer lines are cut; whoever reads the file counts them."""
@@ -55,6 +55,17 @@ class Line(NamedTuple):
     daemon: bytes  # the last part of the tag
     pid: int  # 0 where the tag has none
     text: bytes
+
+
+class Splitter(Protocol):
+    """What splits the lines of one file or stream, in its order: ``LineParser`` is one."""
+
+    reference_us: int
+    year: int | None
+
+    @property
+    def last_us(self) -> int | None: ...
+    def parse(self, line: bytes, /) -> Line | None: ...
 
 
 _new = tuple.__new__  # what Line(...) calls, without the call between

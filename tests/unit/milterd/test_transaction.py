@@ -106,3 +106,29 @@ def test_a_hashed_subject_tells_equals_and_needs_the_key() -> None:
     assert rule("a") != hashed(b"other")("a")
     assert rule("\udcff").startswith("#")
     assert rule("") == off("a") == ""
+
+
+def test_a_notice_keeps_what_it_says_of_another_message_and_other_mail_does_not() -> None:
+    fields = [
+        ("content-type", b"multipart/report; report-type=delivery-status"),
+        ("x-failed-recipients", b"bob@example.net"),
+        ("references", b"<1@example.com>\r\n <2@example.com>"),
+    ]
+    notice, mail = Transaction(1, (b"<>",), "", ""), Transaction(1, (b"<a@example.com>",), "", "")
+    for said in (notice, mail):
+        for name, value in fields:
+            said.add_field(name, value)
+    told = [
+        record(Session(), said, end_us=2, aborted=False, subject=stored) for said in (notice, mail)
+    ]
+    assert told[0] is not None
+    assert told[1] is not None
+    assert told[0]["report"] == [
+        "multipart/report; report-type=delivery-status",
+        "bob@example.net",
+        "",
+        "<1@example.com> <2@example.com>",
+        "",
+    ]
+    assert "report" not in told[1]
+    assert told[1]["verdicts"] == []

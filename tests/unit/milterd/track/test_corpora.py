@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from milterd.track.postfix import DAEMONS, UNKNOWN, parse
+from milterd.track.programs import UNKNOWN, is_mail, parse
 from milterd.track.syslog import LineParser, zone
 
 PROJECT = Path(__file__).resolve().parents[4]
@@ -37,7 +37,7 @@ def test_no_line_of_any_corpus_raises_and_postfixes_own_are_understood(
             if line is None:
                 continue
             event = parse(line)
-            if line.daemon in DAEMONS and line.instance != line.daemon:
+            if is_mail(line):
                 of_postfix += 1
                 unknown[str(path.relative_to(CORPORA))] += event is UNKNOWN
     total = unknown.total()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from journal.events import ABSENT, Event, Kind, named
-from milterd.track.postfix import UNKNOWN, Parsed, parse
+from milterd.track.programs import UNKNOWN, Parsed, parse
 from milterd.track.syslog import LineParser, zone
 
 NOW_US = 1_795_458_601_000_000  # 2026-11-23T18:30:01Z
