@@ -1,18 +1,36 @@
-"""What the folders of the corpora are scored with: one comparison, and the ways to get rows.
+"""What the folders of the corpora are scored with: one comparison, and the ways to get ours.
 
 A folder's module (its name with ``_`` for ``-``) has ``checks(folder) -> Iterator[Check]``:
-what the folder's source states, beside what posttrail makes of the same lines.
+what the folder's source states, beside what posttrail makes of the same lines. Its docstring
+is what docs/score.md says of the folder.
 """
 
+import gzip
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from journal import days
+from journal.events import Event, Kind, named
+from journal.locality import Locality
+from journal.reader import Reader
+from journal.writer import Writer
+from milterd.track import formats, programs
+from milterd.track.bulk import Import, Options
+from milterd.track.compressed import LogFile, open_raw
+from milterd.track.correlate import Correlator
+from milterd.track.syslog import Line, LineParser, zone
+from query.local import Local
+from query.match import Query
+from query.rows import document
+from query.scope import Scope
+from query.when import Window
+
 Row = dict[str, Any]
+
+REFERENCE_US = 1_795_458_600_000_000  # 2026-11-23T18:30:00Z: stamps without a year are before it
 
 
 class Check(NamedTuple):
@@ -30,17 +48,31 @@ class Check(NamedTuple):
         return self.expected == self.got
 
 
+# -- rows -----------------------------------------------------------------------------------
+
+
 def rows(
-    logs: Sequence[Path], *, year: int | None = None, options: Sequence[str] = ()
+    logs: Sequence[Path],
+    *,
+    year: int | None = None,
+    domains: Sequence[str] = (),
+    mta: str = "auto",
 ) -> list[Row]:
-    """The report, oldest row first, of logs imported into a journal of their own."""
+    """The report, oldest row first, of logs imported into a journal of their own.
+
+    ``domains`` are ours (``--local-domain``); ``year`` is that of the first line.
+    """
     with tempfile.TemporaryDirectory(prefix="posttrail-score-") as directory:
-        journal = ["--journal", f"{directory}/journal"]
-        dated = [] if year is None else ["--year", str(year)]
-        names = [str(log) for log in logs]
-        _run([*journal, "import", "--timezone", "UTC", *dated, *options, *names])
-        report = _run([*journal, "report", "--limit", "all", "--format", "json"])
-    found: list[Row] = [json.loads(line) for line in report.splitlines()]
+        journal = Path(directory) / "journal"
+        _import(logs, journal, Options(timezone="UTC", year=year, mta=mta), domains)
+        reader = Reader.open(journal)
+        try:
+            local = Local(reader, journal_key=days.read_key(journal))
+            found: list[Row] = [
+                dict(document(row)) for row in local.rows(Query(window=Window()), Scope.all())
+            ]
+        finally:
+            reader.close()
     return found[::-1]
 
 
@@ -52,15 +84,85 @@ def rows_of_lines(lines: Sequence[str], **options: Any) -> list[Row]:
         return rows([log], **options)
 
 
+def _import(logs: Sequence[Path], journal: Path, wanted: Options, domains: Sequence[str]) -> None:
+    writer = Writer.open(journal)
+    try:
+        locality = Locality(local_domains=domains, inside_networks=())
+        files = [LogFile(str(log), open_raw(str(log))) for log in logs]
+        for _ in Import(files, Correlator(writer, locality=locality), writer, wanted).steps():
+            pass
+    finally:
+        writer.close()
+
+
+# -- lines ----------------------------------------------------------------------------------
+
+
+def lines_of(path: Path) -> list[bytes]:
+    """The lines of a log, without their newlines."""
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return data.removesuffix(b"\n").split(b"\n")
+
+
+def with_header(program: str, text: str) -> bytes:
+    """A whole line of a program, for sources that give the text behind the tag alone."""
+    return f"Nov 23 18:30:00 mx {program}[100]: {text}".encode("utf-8", "surrogateescape")
+
+
+def split(raw: bytes) -> Line | None:
+    """One line of a syslog file, split."""
+    return LineParser(timezone=zone("UTC"), reference_us=REFERENCE_US).parse(raw)
+
+
+def told(raw: bytes) -> list[dict[str, str]] | str:
+    """What a line tells: its events as fields by name, with ``kind`` and ``queue_id``.
+
+    "nothing" and "unknown" where it tells none. A sender that was not named is left out.
+    """
+    line = split(raw)
+    return "unknown" if line is None else told_of(programs.parse(line))
+
+
+def told_of(parsed: programs.Parsed) -> list[dict[str, str]] | str:
+    """The same for what a parser gave."""
+    if parsed is None:
+        return "nothing"
+    if isinstance(parsed, Event):
+        return [_fields(parsed)]
+    if isinstance(parsed, list):
+        return [_fields(event) for event in parsed]
+    return "unknown"
+
+
+def only(raw: bytes) -> dict[str, str]:
+    """The one event of a line; where it tells nothing, ``kind`` says so."""
+    found = told(raw)
+    if isinstance(found, str):
+        return {"kind": found}
+    return found[0] if len(found) == 1 else {"kind": f"{len(found)} events"}
+
+
+def _fields(event: Event) -> dict[str, str]:
+    values = {"kind": Kind(event.kind).name.lower(), "queue_id": _text(event.queue_id)}
+    values["at_us"] = str(event.at_us)
+    for name, value in named(event).items():
+        if value != b"\xff":
+            values[name] = _text(value)
+    return values
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def splitter_of(lines: Sequence[bytes]) -> Any:
+    """What splits the lines of a log, by its form."""
+    form = formats.sniff(lines[:20])
+    return formats.splitter(form, timezone=zone("UTC"), reference_us=REFERENCE_US)
+
+
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file with one a line."""
     for line in path.read_text("utf-8").splitlines():
         if line.strip():
             yield json.loads(line)
-
-
-def _run(arguments: list[str]) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "posttrail.cli", *arguments], capture_output=True, text=True
-    )
-    return done.stdout
