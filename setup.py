@@ -10,7 +10,8 @@ from setuptools import Extension, setup
 
 HOT = [
     *(f"journal/{name}.py" for name in (
-        "address", "batch", "codec", "fold", "hits", "keys", "kinds", "legs", "locality",
+        "address", "agents", "batch", "codec", "draft", "finish", "fold", "hits", "keys", "kinds",
+        "legs", "locality",
         "recipients", "status", "strings", "terms",
     )),
     *(f"milterd/track/{name}.py" for name in (

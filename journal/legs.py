@@ -20,12 +20,18 @@ D_DAEMON, D_RECIPIENT, D_FINAL, D_RELAY, D_DELAY = 0, 1, 2, 3, 4
 D_ENHANCED, D_OUTCOME, D_TEXT, D_NEXT = 6, 7, 8, 10
 O_ACTION, O_STAGE, O_CODE, O_ENHANCED, O_TEXT, O_SENDER, O_RECIPIENT = 0, 1, 2, 3, 4, 5, 6
 O_NAME, O_IP, O_PORT, O_HELO = 7, 8, 9, 11
+F_ACTION, F_USER, F_FOLDER, F_MESSAGE_ID = 1, 2, 3, 4
+
+LOOPBACK: Final = (b"127.", b"::1")
 
 
 class Leg:
     """The events of one queue id of a message (b"": refusals without one)."""
 
-    __slots__ = ("begin_us", "by_kind", "deliveries", "doors", "previous", "queue_id", "rcpts")
+    __slots__ = (
+        "begin_us", "by_kind", "deliveries", "doors", "filed", "given_back", "lates", "previous",
+        "queue_id", "rcpts", "verdicts",
+    )  # fmt: skip
 
     def __init__(self, queue_id: bytes, begin_us: int) -> None:
         self.queue_id = queue_id
@@ -34,6 +40,10 @@ class Leg:
         self.deliveries: list[Event] = []
         self.doors: list[Event] = []
         self.rcpts: list[Event] = []
+        self.filed: list[Event] = []
+        self.verdicts: list[Event] = []
+        self.lates: list[Event] = []
+        self.given_back = False  # it came from ``previous`` without being named there
         self.previous: Leg | None = None
 
     def add(self, event: Event) -> None:
@@ -45,6 +55,12 @@ class Leg:
             self.doors.append(event)
         elif kind == kinds.RCPT:
             self.rcpts.append(event)
+        elif kind == kinds.FILED:
+            self.filed.append(event)
+        elif kind == kinds.VERDICT:
+            self.verdicts.append(event)
+        elif kind == kinds.LATE_BOUNCE:
+            self.lates.append(event)
         elif kind not in self.by_kind or kind in _NEWEST:
             self.by_kind[kind] = event
 
@@ -60,6 +76,24 @@ class Leg:
         for event in self.deliveries:
             if event.fields[D_NEXT] and event.fields[D_OUTCOME] == b"sent":
                 yield event, event.fields[D_NEXT]
+
+    @property
+    def is_agents(self) -> bool:
+        """Whether this is no queue file but a session of the final agent (Dovecot)."""
+        return bool(self.filed) and not self.by_kind and not self.deliveries
+
+    @property
+    def pipes(self) -> bool:
+        """Whether a program got the message that may have given it back (pipe(8))."""
+        return any(
+            event.fields[D_DAEMON] == b"pipe" and event.fields[D_OUTCOME] == b"sent"
+            for event in self.deliveries
+        )
+
+    @property
+    def from_here(self) -> bool:
+        """Whether a program of this host began the queue file."""
+        return kinds.PICKUP in self.by_kind or self.field(kinds.CLIENT, 1).startswith(LOOPBACK)
 
     @property
     def whole(self) -> bool:
@@ -107,10 +141,31 @@ def _chain(legs: dict[bytes, Leg]) -> dict[bytes, Leg]:
             after = legs.get(next_id)
             if after is not None and after is not leg and not _comes_from(leg, after):
                 after.previous = after.previous or leg
-        origin = legs.get(leg.field(kinds.PICKUP, 2))
-        if origin is not None and origin is not leg and not _comes_from(origin, leg):
-            leg.previous = leg.previous or origin
+        _tie_back(leg, legs.get(leg.field(kinds.PICKUP, 2)))
+        _tie_back(leg, legs.get(leg.field(kinds.CLIENT, 7)), given_back=True)
+    for leg in legs.values():
+        if leg.previous is None and leg.from_here:
+            _tie_back(leg, _giver(leg, legs), given_back=True)
     return dict(sorted(legs.items(), key=lambda item: _depth(item[1])))
+
+
+def _tie_back(leg: Leg, origin: Leg | None, *, given_back: bool = False) -> None:
+    """Tie a leg to the one that it says it came from, where it has no tie yet."""
+    if origin is None or origin is leg or leg.previous is not None or _comes_from(origin, leg):
+        return
+    leg.previous = origin
+    leg.given_back = given_back
+
+
+def _giver(leg: Leg, legs: dict[bytes, Leg]) -> Leg | None:
+    """The leg whose pipe(8) delivery gave the same message back, under a new queue id."""
+    message_id = leg.field(kinds.MESSAGE_ID, 0)
+    if not message_id:
+        return None
+    for other in legs.values():
+        if other is not leg and other.pipes and other.field(kinds.MESSAGE_ID, 0) == message_id:
+            return other
+    return None
 
 
 def _comes_from(leg: Leg, ancestor: Leg) -> bool:

@@ -1,8 +1,8 @@
-"""What is inside: which clients and domains are this server's own.
+"""What is this server's own: its clients, its domains, and its folders for junk.
 
 Decides the direction of a row (inbound, outbound, internal) from the operator's
-``local_domains`` and ``inside_networks``. Raises ValueError for a network that
-is none.
+``local_domains`` and ``inside_networks``, and whether a folder is an inbox or a
+junk folder from ``junk_folders``. Raises ValueError for a network that is none.
 """
 
 from collections.abc import Iterable
@@ -22,15 +22,23 @@ _INBOUND: Final = int(Direction.INBOUND)
 _OUTBOUND: Final = int(Direction.OUTBOUND)
 _INTERNAL: Final = int(Direction.INTERNAL)
 
+JUNK_FOLDERS: Final = ("Junk", "Spam", "Junk E-mail", "Junk Email", "Junk Mail", "Bulk Mail")
+"""Where mail programs and providers file spam; RFC 6154 2 has the attribute \\Junk."""
+
 REMOTE: Final = frozenset({b"smtp", b"relay"})
 
 
 class Locality:
-    """Answers, for one configuration, whether a client or a domain is inside."""
+    """Answers, for one configuration, what is inside and what is junk."""
 
     def __init__(
-        self, *, local_domains: Iterable[str] = (), inside_networks: Iterable[str] = LOOPBACK
+        self,
+        *,
+        local_domains: Iterable[str] = (),
+        inside_networks: Iterable[str] = LOOPBACK,
+        junk_folders: Iterable[str] = JUNK_FOLDERS,
     ) -> None:
+        self._junk = frozenset(folder.casefold() for folder in junk_folders)
         self.local_domains = frozenset(
             address.fold_domain(domain.encode()) for domain in local_domains
         )
@@ -45,6 +53,13 @@ class Locality:
             return any(client in network for network in networks)
 
         self.inside_client = inside
+
+    def is_junk(self, folder: bytes) -> bool:
+        """Whether a folder is for junk; below INBOX, with either separator, it is the same."""
+        name = folder.decode("utf-8", "replace").casefold()
+        if name.startswith(("inbox/", "inbox.")):
+            name = name[6:]
+        return name in self._junk
 
     def inside_domain(self, recipient: bytes | None, daemon: bytes) -> bool | None:
         """Whether a recipient's mail ends on this server; None where nobody said."""

@@ -106,6 +106,11 @@ class Facts(NamedTuple):
     held: bytes = b""  # b"milter": a filter's quarantine; else who holds it; b"" not held
     queued: bool = False  # the queue manager, pickup, or the milter's end of message saw it whole
     removed: bool = False
+    filed: bytes = (
+        b""  # the final agent: b"stored", b"junk", b"discarded", b"rejected", b"forwarded"
+    )
+    verdict: bytes = b""  # a filter kept it: b"quarantine" or b"discard"
+    late: bool = False  # a bounce came back after delivery
 
 
 def _by_words(table: _Table, enhanced_status: bytes, text: bytes, default: str) -> str:
@@ -147,6 +152,23 @@ def bounce(enhanced_status: bytes, text: bytes) -> str:
     return _by_words((("looped", LOOP_CODES, LOOP_WORDS),), enhanced_status, text, "bounced")
 
 
+_FILED: Final = {
+    b"stored": Fate(_DELIVERED, "stored"),
+    b"junk": Fate(_FILTERED, "junk"),
+    b"rejected": Fate(_ERROR, "bounced"),  # RFC 5429: after acceptance the sender gets a notice
+    b"discarded": Fate(_FILTERED, "discarded"),
+    b"forwarded": Fate(_DELIVERED, "relayed"),
+}
+
+
+def _ended(facts: Facts) -> Fate:
+    """The mail left the queue: where did it end, and did it come back?"""
+    fate = _FILED.get(facts.filed) or _sent(facts)
+    if facts.late and fate.status == _DELIVERED:
+        return Fate(_ERROR, "late_bounce")
+    return fate
+
+
 def _sent(facts: Facts) -> Fate:
     """A delivery agent said ``status=sent``: where did the mail end?"""
     if facts.daemon == b"discard":
@@ -163,7 +185,7 @@ def _sent(facts: Facts) -> Fate:
     if b"quarantine" in lowered:
         return Fate(_FILTERED, "quarantined")
     if b" blocked (" in lowered or b"discarded, id=" in lowered or b"ok, discarded" in lowered:
-        return Fate(_FILTERED, "discarded")
+        return Fate(_FILTERED, "quarantined" if facts.verdict == b"quarantine" else "discarded")
     if facts.daemon in STORING:
         return Fate(_DELIVERED, "stored")
     return Fate(_DELIVERED, "relayed")
@@ -171,8 +193,8 @@ def _sent(facts: Facts) -> Fate:
 
 def decide(facts: Facts) -> Fate:
     """The status of a row, from its facts. The first rule that fits wins."""
-    if facts.outcome == b"sent":
-        return _sent(facts)
+    if facts.outcome == b"sent" or (facts.filed and not facts.outcome):
+        return _ended(facts)
     if facts.outcome == b"bounced":
         return Fate(_ERROR, bounce(facts.enhanced_status, facts.text))
     if facts.door == b"reject":
@@ -183,6 +205,8 @@ def decide(facts: Facts) -> Fate:
         return Fate(_ERROR, "deleted")
     if facts.expired:
         return Fate(_ERROR, "expired")
+    if facts.verdict:
+        return Fate(_FILTERED, "quarantined" if facts.verdict == b"quarantine" else "discarded")
     if facts.held:
         if facts.held == b"milter":
             return Fate(_FILTERED, "quarantined")
