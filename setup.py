@@ -15,8 +15,9 @@ HOT = [
         "recipients", "status", "strings", "terms",
     )),
     *(f"milterd/track/{name}.py" for name in (
-        "correlate", "intake", "lives", "postfix", "postfix_delivery", "postfix_door",
-        "postfix_queue", "postfix_smtpd", "refusals", "scan", "sessions", "stamps", "syslog",
+        "correlate", "dovecot", "intake", "lives", "mutf7", "postfix", "postfix_delivery",
+        "postfix_door", "postfix_queue", "postfix_smtpd", "refusals", "scan", "sessions", "stamps",
+        "syslog",
     )),
 ]  # fmt: skip
 

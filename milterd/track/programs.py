@@ -8,7 +8,7 @@ up in ``PROGRAMS``. Lines of programs that are not known tell nothing. Raises no
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from milterd.track import losses, postfix
+from milterd.track import dovecot, losses, postfix
 from milterd.track.scan import UNKNOWN, Parsed
 from milterd.track.syslog import Line
 
@@ -16,6 +16,7 @@ __all__ = ["PROGRAMS", "UNKNOWN", "Parsed", "is_mail", "parse"]
 
 PROGRAMS: Final[Mapping[bytes, Callable[[Line], Parsed]]] = {
     **dict.fromkeys(losses.LOGGERS, losses.parse),
+    b"dovecot": dovecot.parse,
 }
 """Programs with a plain tag, each with the function that reads its lines."""
 
