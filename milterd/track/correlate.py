@@ -76,7 +76,7 @@ class Correlator:
             self.sessions.note(event, host)
             return None
         if not event.queue_id:
-            return self._take_refusal(event, host)
+            return self._take_refusal(event, host) if event.kind == kinds.DOOR else None
         if self.sessions.known:
             event = self.sessions.enrich(event, host)
         message = self._join(event, host)
@@ -456,4 +456,4 @@ def _is_hop(message: Open, event: Event, life: Life) -> bool:
     if ours and theirs:
         return ours == theirs
     relay = event.fields[3]
-    return event.fields[11] == b"forwarded" or b"[127." in relay or b"[::1]" in relay
+    return event.fields[11] in (b"forwarded", b"lmtp") or b"[127." in relay or b"[::1]" in relay

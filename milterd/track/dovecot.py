@@ -17,17 +17,13 @@ from typing import Final, NamedTuple
 
 from milterd.track import scan
 from milterd.track.mutf7 import folder_name
-from milterd.track.scan import UNKNOWN, Parsed, address_end, make
+from milterd.track.scan import UNKNOWN, Parsed, address_end, is_session, make
 from milterd.track.syslog import Line
 
 AGENTS: Final = (b"lmtp", b"lda", b"deliver", b"dovecot-lda")
 """Services that file mail; lines of every other service tell nothing."""
 
 _LEVELS: Final = (b"Info: ", b"Warning: ", b"Error: ", b"Fatal: ", b"Panic: ")
-_SESSION_BYTES: Final = frozenset(
-    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=:._-"
-)
-_MIN_SESSION: Final = 16
 _WINDOW: Final = 2048  # an action begins within these: Dovecot cuts VALUE at 200 characters
 _CHATTER: Final = (
     b"Connect from ",
@@ -165,7 +161,7 @@ def _prefix(text: bytes, end: int) -> tuple[bytes, bytes, int]:
         if between < 0 or last < 0:
             break
         session = text[between + 2 : last]
-        if text[close + 2 : between].isdigit() and _SESSION_BYTES.issuperset(session):
+        if text[close + 2 : between].isdigit() and b" " not in session:
             return text[end + 1 : close], session, last + 3
         close = text.find(b")<", close + 1)
     close = text.find(b"): ", end)
@@ -181,9 +177,7 @@ def _session(text: bytes, begin: int) -> tuple[bytes, int]:
     """The session of Dovecot before 2.3, which stands as a word of its own, and its end."""
     end = text.find(b": ", begin, begin + 80)
     word = text[begin:end]
-    if end < 0 or len(word) < _MIN_SESSION or not _SESSION_BYTES.issuperset(word):
-        return b"", begin
-    return word, end + 2
+    return (word, end + 2) if end >= 0 and is_session(word) else (b"", begin)
 
 
 def _is_sieves(text: bytes, begin: int) -> bool:

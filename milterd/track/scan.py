@@ -35,6 +35,9 @@ NOT_QUEUE_IDS: Final = frozenset(
 
 _NO_IPS: Final = frozenset({b"unknown", b"unix"})
 _LOG: Final = int(Source.LOG)
+_SESSION_BYTES: Final = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=:._-"
+)
 _new = tuple.__new__
 
 # Plain ints: an IntEnum's member costs a look-up and a conversion each time.
@@ -158,3 +161,8 @@ def codes(reply: bytes) -> tuple[bytes, bytes]:
 def is_enhanced(word: bytes) -> bool:
     """Is it a status like 5.7.1 (RFC 3463 2)?"""
     return word.count(b".") == 2 and word.replace(b".", b"").isdigit() and word[:1] in b"245"
+
+
+def is_session(word: bytes) -> bool:
+    """Could it be the id of a Dovecot LMTP session, of any recipient (``:2``, ``:R2``)?"""
+    return 16 <= len(word) <= 80 and _SESSION_BYTES.issuperset(word)

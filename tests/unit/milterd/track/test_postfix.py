@@ -46,6 +46,22 @@ DELIVERIES = {
             "next_hop": b"queued",
         },
     ),
+    "to Dovecot, second recipient": (
+        b"AB12CD34: to=<bob@example.com>, relay=mx.example.com[private/dovecot-lmtp], delay=0.1,"
+        b" delays=0.06/0.02/0/0.01, dsn=2.0.0, status=sent"
+        b" (250 2.0.0 <bob@example.com> IkiQKTt+117kJgAAWP5H/g:2 Saved)",
+        {
+            "final_recipient": b"bob@example.com",
+            "relay": b"mx.example.com[private/dovecot-lmtp]",
+            "delay": b"0.1",
+            "delays": b"0.06/0.02/0/0.01",
+            "enhanced_status": b"2.0.0",
+            "outcome": b"sent",
+            "text": b"250 2.0.0 <bob@example.com> IkiQKTt+117kJgAAWP5H/g:2 Saved",
+            "next_queue_id": b"IkiQKTt+117kJgAAWP5H/g:2",
+            "next_hop": b"lmtp",
+        },
+    ),
     "before 2.3": (
         b"AB12CD34: to=<bob@example.net>, relay=mx.example.net[192.0.2.9], delay=3,"
         b" status=sent (250 OK)",
