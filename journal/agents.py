@@ -24,10 +24,17 @@ def filed(rows: list[Draft], sessions: list[Leg]) -> list[Draft]:
     """The rows with what the final agent did; rows of their own where it alone speaks."""
     for leg in sessions:
         for row in rows:
-            if any(event.fields[D_NEXT] == leg.queue_id for event in row.attempts):
+            if leg.is_agents and any(
+                event.fields[D_NEXT] == leg.queue_id for event in row.attempts
+            ):
                 named = [event for event in leg.filed if row.is_for(event.fields[F_USER])]
                 row.filed += named or leg.filed
-    loose = [event for leg in sessions if leg.previous is None for event in leg.filed]
+    loose = [
+        event
+        for leg in sessions
+        if leg.previous is None or not leg.is_agents
+        for event in leg.filed
+    ]
     if not rows:
         return _alone(loose, sessions[0])
     for row in rows:

@@ -169,7 +169,7 @@ def _message(
         events[0].at_us,
         host,
         _instance(legs),
-        tuple(queue_id for queue_id, leg in legs.items() if queue_id and not leg.filed),
+        tuple(queue_id for queue_id, leg in legs.items() if queue_id and not leg.is_agents),
         sender,
         int(size) if size.isdigit() else None,
         (message_id or first.field(kinds.TRANSACTION, 9)) or None,
@@ -192,7 +192,7 @@ def _elsewhere(legs: dict[bytes, Leg]) -> tuple[bytes, ...]:
     """The queue ids that other hosts gave the message, and the sessions of final agents."""
     ids = dict.fromkeys(next_id for leg in legs.values() for _, next_id in leg.next_ids())
     found = [next_id for next_id in ids if next_id not in legs]
-    found += [leg.queue_id for leg in legs.values() if leg.filed and leg.queue_id]
+    found += [leg.queue_id for leg in legs.values() if leg.is_agents and leg.queue_id]
     return tuple(found)
 
 
@@ -208,18 +208,18 @@ def _client(first: Leg) -> tuple[bytes, bytes, bytes, bytes]:
     if kinds.CLIENT in first.by_kind:
         fields = first.by_kind[kinds.CLIENT].fields
         if len(fields) > 6 and fields[6]:  # XFORWARD: a proxy filter stands between
-            return _forwarded(fields[6], door[11] if door else b"")
+            return *forwarded(fields[6]), door[11] if door else b""
         return fields[0], fields[1], fields[2], door[11] if door else b""
     if door:
         return door[7], door[8], door[9], door[11]
     return b"", b"", b"", b""
 
 
-def _forwarded(client: bytes, helo: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """Name, IP, port and HELO of a client that XFORWARD names: ``NAME[IP]``, ``NAME[IP]:PORT``."""
+def forwarded(client: bytes) -> tuple[bytes, bytes, bytes]:
+    """Name, IP and port of a client that XFORWARD names: ``NAME[IP]`` or ``NAME[IP]:PORT``."""
     name, _, rest = client.partition(b"[")
     ip, _, port = rest.partition(b"]")
-    return name, ip.removeprefix(b"IPv6:"), port[1:], helo
+    return name, ip.removeprefix(b"IPv6:"), port[1:]
 
 
 def _sender(first: Leg) -> bytes | None:

@@ -109,15 +109,15 @@ class Leg:
 def split_legs(events: Iterable[Event]) -> dict[bytes, Leg]:
     """The legs of a message in the order in which it went through them.
 
-    Refusals without a queue id belong to the leg of their transaction: they
-    are put to the first leg there is.
+    What has no queue id (refusals, and all of a session before a proxy filter) is of
+    the transaction that began the message: it is put to the first leg there is.
     """
     legs: dict[bytes, Leg] = {}
-    doors: list[Event] = []
+    loose: list[Event] = []
     for event in events:
         queue_id = event.queue_id
-        if not queue_id and event.kind == kinds.DOOR:
-            doors.append(event)
+        if not queue_id:
+            loose.append(event)
             continue
         leg = legs.get(queue_id)
         if leg is None:
@@ -125,12 +125,12 @@ def split_legs(events: Iterable[Event]) -> dict[bytes, Leg]:
         leg.add(event)
     if len(legs) > 1:
         legs = _chain(legs)
-    if doors:
+    if loose:
         if not legs:
-            legs[b""] = Leg(b"", doors[0].at_us)
+            legs[b""] = Leg(b"", loose[0].at_us)
         first = next(iter(legs.values()))
-        for door in doors:
-            first.add(door)
+        for event in loose:
+            first.add(event)
     return legs
 
 

@@ -41,9 +41,10 @@ def rows_of(
     sessions: list[Leg] = []
     lates: list[Event] = []
     for leg in legs.values():
-        if leg.filed and leg.is_agents:
+        if leg.filed:
             sessions.append(leg)
-            continue
+            if leg.is_agents:
+                continue
         lates += leg.lates
         if _probes(leg):
             continue

@@ -9,64 +9,57 @@ on the events alone, so that a crash between and a replay after change nothing:
 - **merge** when a delivery says ``queued as`` or ``forwarded as`` a queue id of this
   host, or ``postsuper -r`` gave a new one: two queue files, one message;
 - **split** when a short queue id turns out to have begun a new life;
-- a refusal without a queue id joins the milter's transaction (``refusals``).
+- a refusal without a queue id joins the milter's transaction (``refusals``);
+- what a program gave back, what Dovecot filed, what a filter says: by Message-ID (``kin``);
+- a failure notice from outside joins the message that it proves to have come back (``late``).
 """
 
-from collections import OrderedDict
-from collections.abc import Container
-from typing import Final, Protocol
+from typing import Final
 
-from journal import kinds
+from journal import address, kinds
 from journal.events import STARTS, Event
-from journal.fold import fold
+from journal.fold import forwarded
 from journal.locality import Locality
-from journal.records import Record
-from milterd.track.lives import DAY, LAG_US, SECOND, Life, Open, belongs, is_long
-from milterd.track.refusals import Refusals
+from journal.records import FLAG_AMBIGUOUS
+from milterd.track import kin, late, strays
+from milterd.track.lives import DAY, LAG_US, Life, Open, belongs, is_long
+from milterd.track.memory import HOP_US, Memory, Store, insert
 from milterd.track.sessions import Sessions
 
-HOP_US: Final = 3600 * SECOND
-"""How long before the reply ``queued as X`` queue file X may have begun (a slow filter)."""
+NOTICE_US: Final = 35 * DAY
+"""A notice comes back no longer than this after its message (journal retention, and some)."""
 
 _SENT: Final = b"sent"
 
 
-class Store(Protocol):
-    """What the correlator needs of journal.writer.Writer."""
-
-    def new_id(self, time_us: int, identity: bytes) -> bytes: ...
-    def find(
-        self,
-        kind: bytes,
-        value: bytes,
-        begin_us: int,
-        end_us: int,
-        *,
-        skip: Container[bytes] = ...,
-    ) -> list[Record]: ...
-    def put(self, record: Record, old: Record | None) -> None: ...
-    def tombstone(self, old: Record, into: bytes) -> None: ...
-
-
 class Correlator:
-    """Holds the open messages of every host and folds events into them."""
+    """Finds each event's message among the open ones."""
 
     def __init__(self, store: Store, *, locality: Locality, lifetime_days: int = 5) -> None:
         self._store = store
-        self._locality = locality
-        self._lifetime_us = (lifetime_days + 2) * DAY
-        self._lives: dict[bytes, dict[bytes, Life]] = {}  # host → queue id → newest life
-        self._mentions: dict[tuple[bytes, bytes], Open] = {}
-        self._by_id: dict[bytes, Open] = {}  # every stored message that is in memory
-        self._open: OrderedDict[int, Open] = OrderedDict()  # least recently touched first
-        self._merged: list[tuple[Open, Open]] = []  # (from, into)
-        self.messages = 0  # new ones put to the store, less those that became part of others
-        self.rows = 0
+        self._memory = Memory(store, locality=locality, lifetime_days=lifetime_days)
         self.sessions = Sessions()
-        self.refusals = Refusals(self._bring)
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._memory)
+
+    @property
+    def messages(self) -> int:
+        """New messages put to the store, less those that became part of others."""
+        return self._memory.messages
+
+    @property
+    def rows(self) -> int:
+        """Their rows."""
+        return self._memory.rows
+
+    def flush(self, most: int | None = None) -> int:
+        """Put changed messages to the writer, all or the ``most`` least recently touched."""
+        return self._memory.flush(most)
+
+    def evict(self, keep: int) -> None:
+        """After a commit: let go of the least recently touched messages."""
+        self._memory.evict(keep)
 
     # -- taking events ----------------------------------------------------------------
 
@@ -76,7 +69,9 @@ class Correlator:
             self.sessions.note(event, host)
             return None
         if not event.queue_id:
-            return self._take_refusal(event, host) if event.kind == kinds.DOOR else None
+            if event.kind == kinds.DOOR:
+                return self._take_refusal(event, host)
+            return self._take_stray(event, host)
         if self.sessions.known:
             event = self.sessions.enrich(event, host)
         message = self._join(event, host)
@@ -84,7 +79,7 @@ class Correlator:
             self.sessions.opened(event, host)
             if self.sessions.holds:
                 for hold in self.sessions.take_holds(event, host):
-                    self._add(message, hold)
+                    self._memory.add(message, hold)
         return message
 
     def adopt_orphans(self) -> None:
@@ -99,14 +94,18 @@ class Correlator:
             life = self._life(transaction, host)
             life.note(transaction)
             message = life.message
+            self._memory.kin.register(message, life.message_id)
         else:
-            known = self.refusals.holding(transaction, events, host)
+            known = self._memory.refusals.holding(transaction, events, host)
             message = known if known is not None else Open(host)
         for event in events:
-            self._add(message, event)
-        for refused in self.refusals.of_transaction(events, message):
-            self._merge(message, refused)
-        self.refusals.register(message, events)
+            self._memory.add(message, event)
+        for refused in self._memory.refusals.of_transaction(events, message):
+            self._memory.merge(message, refused)
+        self._memory.refusals.register(message, events)
+        notice = late.notice(events) if transaction.fields[7] == b"" else None
+        if notice is not None:
+            self._take_notice(notice, host)
         return message
 
     def _join(self, event: Event, host: bytes) -> Open:
@@ -114,14 +113,31 @@ class Correlator:
         life = self._life(event, host)
         life.note(event)
         message = life.message
-        self._add(message, event)
+        self._memory.add(message, event)
         kind = event.kind
         if kind == kinds.DELIVERY:
             fields = event.fields
-            if fields[10] and fields[7] == _SENT:
-                self._follow(message, event, fields[10])
+            if fields[7] == _SENT:
+                if fields[10]:
+                    self._follow(message, event, fields[10])
+                elif kin.hands_over(event):
+                    self._meet(life)
         elif kind == kinds.MESSAGE_ID:
             self._recall(life)
+            self._named(life)
+        elif kind == kinds.QUEUED:
+            if kin.begins_here(life):
+                self._meet(life)
+            if self.sessions.strays.clients and life.start is not None:
+                self._claim(life, strays.client_key(life.start.fields[1], event.fields[0]))
+        elif kind == kinds.FILED:
+            if not event.fields[4]:
+                return life.message
+            self._memory.kin.register(life.message, event.fields[4])
+            if kin.is_session(life.message):
+                self._meet(life)
+        elif kind == kinds.DOOR and event.fields[0] == b"proxy-accept":
+            self._behind_proxy(life, event, host)
         elif kind == kinds.NOTICE and event.fields[1]:
             notice = (event.queue_id, event.fields[0])
             parent = Event(
@@ -131,29 +147,17 @@ class Correlator:
         elif kind == kinds.PICKUP and len(event.fields) > 2 and event.fields[2]:
             before = self._find_life(event.fields[2], event, host)
             if before is not None and before.message is not message:
-                self._merge(before.message, message)
+                self._memory.merge(before.message, message)
         return life.message
-
-    def _add(self, message: Open, event: Event) -> None:
-        message.events.append(event)
-        message.dirty = True
-        self._touch(message)
-
-    def _touch(self, message: Open) -> None:
-        key = id(message)
-        if key in self._open:
-            self._open.move_to_end(key)
-        else:
-            self._open[key] = message
 
     # -- lives ------------------------------------------------------------------------
 
     def _life(self, event: Event, host: bytes) -> Life:
         """The life an event belongs to; a new one where there is none."""
         queue_id = event.queue_id
-        lives = self._lives.get(host)
+        lives = self._memory.lives.get(host)
         if lives is None:
-            lives = self._lives[host] = {}
+            lives = self._memory.lives[host] = {}
         life = lives.get(queue_id)
         if life is not None:
             if is_long(queue_id) and not life.instance:
@@ -161,7 +165,7 @@ class Correlator:
             found = _matching(life, event)
             if found is not None:
                 return found
-        self._load(queue_id, event, host)
+        self._memory.load(queue_id, event, host)
         found = _matching(lives.get(queue_id), event)
         return found if found is not None else self._begin(event, host, lives)
 
@@ -169,16 +173,18 @@ class Correlator:
         """A new life, and with it a new message; splits what an older one held of it."""
         message = Open(host)
         life = Life(event.queue_id, message, event.at_us)
+        if event.kind == kinds.FILED:
+            life.message_id = event.fields[4]
         message.lives.append(life)
         older = lives.get(event.queue_id)
         if older is not None and older.first_us > event.at_us:
-            _insert(older, life)
+            insert(older, life)
         else:
             life.older = older
             lives[event.queue_id] = life
             if older is not None and event.kind in STARTS:
                 self._split(older, life, event.at_us)
-        self._touch(message)
+        self._memory.touch(message)
         self._recall(life)
         return life
 
@@ -198,56 +204,14 @@ class Correlator:
         older.closed_us = min(older.closed_us, max(ends, default=start_us))
         for event in moved:
             life.note(event)
-            self._add(life.message, event)
-
-    def _load(self, queue_id: bytes, event: Event, host: bytes) -> None:
-        """Bring the journal's messages with this queue id into memory."""
-        early = event.kind in STARTS or event.kind in (kinds.TRANSACTION, kinds.MESSAGE_ID)
-        begin = event.at_us - (HOP_US if early else self._lifetime_us)
-        self._bring(host, b"q", queue_id, begin, event.at_us + self._lifetime_us)
-
-    def _bring(self, host: bytes, kind: bytes, value: bytes, begin_us: int, end_us: int) -> None:
-        """Bring this host's stored records with a value into memory, where they are not yet."""
-        for record in self._store.find(kind, value, begin_us, end_us, skip=self._by_id):
-            if record.message.host == host:
-                self._adopt(record)
-
-    def _adopt(self, record: Record) -> None:
-        """Bring a stored record into memory."""
-        message = Open(record.message.host)
-        message.events = list(record.events)
-        message.dropped = record.dropped
-        message.stored = record
-        message.flags = record.message.flags
-        self._by_id[record.id] = message
-        self._register(message, record)
-
-    def _register(self, message: Open, record: Record) -> None:
-        """Make an adopted message findable by all its queue ids."""
-        lives = self._lives.setdefault(message.host, {})
-        for queue_id in record.message.queue_ids:
-            events = [event for event in record.events if event.queue_id == queue_id]
-            life = Life(queue_id, message, events[0].at_us)
-            for event in events:
-                life.note(event)
-            message.lives.append(life)
-            newest = lives.get(queue_id)
-            if newest is not None and newest.first_us > life.first_us:
-                _insert(newest, life)
-            else:
-                life.older = newest
-                lives[queue_id] = life
-        for queue_id in record.message.next_queue_ids:
-            self._mention(message, queue_id)
-        self.refusals.register(message, message.events)
-        self._touch(message)
+            self._memory.add(life.message, event)
 
     # -- hops -------------------------------------------------------------------------
 
     def _find_life(self, queue_id: bytes, event: Event, host: bytes) -> Life | None:
         """The life of another queue id that an event points at."""
         for attempt in (0, 1):
-            life = self._lives.get(host, {}).get(queue_id)
+            life = self._memory.lives.get(host, {}).get(queue_id)
             while life is not None:
                 if event.at_us - HOP_US <= life.first_us <= event.at_us + LAG_US or (
                     is_long(queue_id) and life.first_us <= event.at_us + LAG_US
@@ -256,24 +220,20 @@ class Correlator:
                 life = life.older
             if attempt == 0:
                 begin = event.at_us - HOP_US
-                self._bring(host, b"q", queue_id, begin, event.at_us + LAG_US)
+                self._memory.bring(host, b"q", queue_id, begin, event.at_us + LAG_US)
         return None
 
     def _follow(self, message: Open, event: Event, next_id: bytes) -> None:
         """A delivery went on under another queue id: of this host, or of the next."""
         life = self._find_life(next_id, event, message.host)
         if life is not None and life.message is not message and _is_hop(message, event, life):
-            self._merge(message, life.message)
+            self._memory.merge(message, life.message)
         elif life is None or life.message is not message:
-            self._mention(message, next_id)
-
-    def _mention(self, message: Open, queue_id: bytes) -> None:
-        self._mentions[message.host, queue_id] = message
-        message.mentions.append(queue_id)
+            self._memory.mention(message, next_id)
 
     def _recall(self, life: Life) -> None:
         """A new life: did an earlier delivery go on under this queue id?"""
-        message = self._mentions.get((life.message.host, life.queue_id))
+        message = self._memory.mentions.get((life.message.host, life.queue_id))
         if message is None or message is life.message:
             return
         for event in message.events:
@@ -283,136 +243,152 @@ class Correlator:
                 and event.at_us - HOP_US <= life.first_us <= event.at_us + LAG_US
                 and _is_hop(message, event, life)
             ):
-                self._merge(message, life.message)
+                self._memory.merge(message, life.message)
                 return
 
-    def _merge(self, into: Open, gone: Open) -> None:
-        """Two queue files turn out to be one message."""
-        into.events.extend(gone.events)
-        into.dropped = tuple(sorted({*into.dropped, *gone.dropped}))
-        into.flags |= gone.flags
-        into.dirty = True
-        for life in gone.lives:
-            life.message = into
-        into.lives.extend(gone.lives)
-        for queue_id in gone.mentions:
-            self._mention(into, queue_id)
-        gone.lives = []
-        self.refusals.move(gone, into)
-        self._open.pop(id(gone), None)
-        if gone.stored is not None:
-            self._merged.append((gone, into))
-            self._by_id[gone.stored.id] = into
-        for known, target in list(self._merged):
-            if target is gone:
-                self._merged.append((known, into))
-                self._merged.remove((known, target))
-                if known.stored is not None:
-                    self._by_id[known.stored.id] = into
-        gone.dirty = False
-        self._touch(into)
+    # -- one Message-ID ---------------------------------------------------------------
+
+    def _named(self, life: Life) -> None:
+        """A queue file's Message-ID is known: who speaks of it without a queue id?"""
+        known = self._memory.kin
+        known.register(life.message, life.message_id)
+        if self.sessions.strays:
+            self._claim(life, life.message_id)
+        if len(known.of(life.message.host, life.message_id)) > 1 or kin.begins_here(life):
+            self._meet(life)
+
+    def _meet(self, life: Life) -> None:
+        """Messages with this Message-ID: is one what a program gave back, or what Dovecot filed?"""
+        host, message_id = life.message.host, life.message_id
+        if not message_id:
+            return
+        begin_us, end_us = life.first_us - HOP_US, life.first_us + self._memory.lifetime_us
+        self._memory.kin.fetch(host, message_id, begin_us, end_us)
+        message = life.message
+        givers: list[Open] = []
+        takers: list[Open] = []
+        for other in self._memory.kin.of(host, message_id):
+            if other is message:
+                continue
+            if kin.was_filed(other, message) or kin.gave_back(other, life):
+                givers.append(other)
+            elif kin.was_filed(message, other) or any(
+                one.message_id == message_id and kin.gave_back(message, one) for one in other.lives
+            ):
+                takers.append(other)
+        if len(givers) > 1:
+            message.flags |= FLAG_AMBIGUOUS
+            message.dirty = True
+            givers = []
+        for other in takers:
+            self._memory.merge(message, other)
+        for other in givers:
+            self._memory.merge(other, message)
+
+    def _take_stray(self, event: Event, host: bytes) -> Open | None:
+        """A filter's or Dovecot's line that names no queue id."""
+        if event.kind not in (kinds.VERDICT, kinds.FILED):
+            return None
+        message_id = strays.message_id_of(event)
+        if message_id:
+            begin_us, end_us = event.at_us - HOP_US, event.at_us + LAG_US
+            self._memory.kin.fetch(host, message_id, begin_us, end_us)
+            lives = [
+                life
+                for message in self._memory.kin.of(host, message_id)
+                for life in message.lives
+                if life.message_id == message_id and begin_us <= life.first_us <= end_us
+            ]
+            if lives:
+                return self._speak_of(min(lives, key=lambda life: life.first_us), event)
+        self.sessions.keep(event, host)
+        return None
+
+    def _claim(self, life: Life, name: bytes) -> None:
+        """Take the strays that waited for this queue file's Message-ID or client."""
+        host = life.message.host
+        for event in self.sessions.claim(host, name):
+            if abs(event.at_us - life.first_us) <= HOP_US:
+                self._speak_of(life, event)
+            else:
+                self.sessions.keep(event, host)
+
+    def _speak_of(self, life: Life, event: Event) -> Open:
+        """Give a message an event that named no queue id."""
+        owned = event._replace(queue_id=life.queue_id)
+        if owned not in life.message.events:
+            self._memory.add(life.message, owned)
+        return life.message
+
+    # -- notices from outside ---------------------------------------------------------
+
+    def _take_notice(self, notice: late.Notice, host: bytes) -> None:
+        """Tell the message that a failure notice proves to have come back."""
+        for parent in self._parents(notice, host):
+            record = parent.stored
+            names = [row.recipient or b"" for row in record.message.rows] if record else []
+            failed = late.came_back(notice, names or _recipients(parent))
+            if not failed or not parent.lives:
+                continue
+            for recipient in failed:
+                told = (recipient, notice.queue_id, b"notice", notice.subject)
+                self._speak_of(
+                    parent.lives[0],
+                    Event(notice.at_us, kinds.LATE_BOUNCE, 0, 0, b"", told),
+                )
+            return
+
+    def _parents(self, notice: late.Notice, host: bytes) -> list[Open]:
+        """The messages that a notice may be about, the likeliest first: it went to their sender."""
+        begin_us, sender = notice.at_us - NOTICE_US, address.fold(notice.sender)
+        found: list[Open] = []
+        for message_id in notice.message_ids:
+            self._memory.kin.fetch(host, message_id, begin_us, notice.at_us)
+            found += self._memory.kin.of(host, message_id)
+        if late.verp(notice.sender):
+            self._memory.bring(host, b"s", notice.sender, begin_us, notice.at_us)
+            records = self._store.find(b"s", notice.sender, begin_us, notice.at_us)
+            found += [self._memory.by_id[one.id] for one in records if one.id in self._memory.by_id]
+        return [one for one in found if any(_sent_by(life, sender) for life in one.lives)]
+
+    def _behind_proxy(self, life: Life, event: Event, host: bytes) -> None:
+        """A before-queue filter gave the mail on: the outer session, as the milter saw it.
+
+        Its line names no client; the filter tells the inner session who it is (XFORWARD).
+        """
+        client = life.start.fields[6] if life.start is not None else b""
+        name, ip, port = forwarded(client)
+        if not ip:
+            return
+        fields = event.fields
+        line = event._replace(queue_id=b"", fields=(*fields[:7], name, ip, port, *fields[10:]))
+        outer = self._memory.refusals.of_line(line, host)
+        if outer is not None and outer is not life.message and not outer.lives:
+            self._memory.merge(life.message, outer)
+        self._memory.refusals.register(life.message, [line])
 
     # -- refusals ---------------------------------------------------------------------
 
     def _take_refusal(self, event: Event, host: bytes) -> Open | None:
         """A line of the SMTP door without a queue id."""
-        if event.kind != kinds.DOOR:
-            return None
         action = event.fields[0]
         if action == b"hold":
             self.sessions.hold(event, host)
             return None
         if action not in REFUSING:
             return None
-        message = self.refusals.of_line(event, host)
+        message = self._memory.refusals.of_line(event, host)
         if message is None:
             message = Open(host)
-            self._add(message, event)
-            self.refusals.register(message, [event])
+            self._memory.add(message, event)
+            self._memory.refusals.register(message, [event])
         elif event not in message.events:
-            self._add(message, event)
+            self._memory.add(message, event)
         return message
 
-    # -- giving to the writer ---------------------------------------------------------
 
-    def flush(self, most: int | None = None) -> int:
-        """Put changed messages to the writer, all or the ``most`` least recently touched."""
-        count = 0
-        chosen = list(self._open.values())
-        if most is not None:
-            chosen = chosen[:most]
-            wanted = {id(message) for message in chosen}
-            chosen.extend(into for _, into in self._merged if id(into) not in wanted and into.dirty)
-        for message in chosen:
-            if message.dirty:
-                self._put(message)
-                count += 1
-        for gone, into in self._merged:
-            assert gone.stored is not None
-            assert into.stored is not None
-            self._store.tombstone(gone.stored, into.stored.id)
-            del self._by_id[gone.stored.id]
-            self.messages -= 1
-            self.rows -= len(gone.stored.message.rows)
-        self._merged.clear()
-        return count
-
-    def _put(self, message: Open) -> None:
-        """Fold a message and buffer it for the next commit."""
-        old = message.stored
-        if old is None:
-            first = min(message.events)
-            identity = b"%b\0%b\0%d\0%d" % (message.host, first.queue_id, first.at_us, first.pid)
-            key = self._store.new_id(first.at_us, identity)
-        else:
-            key = old.id
-        record = fold(
-            message.events,
-            message.dropped,
-            id=key,
-            host=message.host,
-            locality=self._locality,
-            flags=message.flags,
-        )
-        if record != old:
-            self._store.put(record, old)
-            self.messages += old is None
-            self.rows += len(record.message.rows) - (len(old.message.rows) if old else 0)
-        message.stored = record
-        self._by_id[key] = message
-        message.events = list(record.events)
-        message.dropped = record.dropped
-        message.dirty = False
-
-    def evict(self, keep: int) -> None:
-        """After a commit: let go of the least recently touched messages."""
-        while len(self._open) > keep:
-            key, message = self._open.popitem(last=False)
-            if message.dirty:
-                self._open[key] = message
-                self._open.move_to_end(key, last=False)
-                return
-            self._forget(message)
-
-    def _forget(self, message: Open) -> None:
-        if message.stored is not None:
-            del self._by_id[message.stored.id]
-        lives = self._lives.get(message.host, {})
-        for life in message.lives:
-            newest = lives.get(life.queue_id)
-            if newest is life:
-                if life.older is not None:
-                    lives[life.queue_id] = life.older
-                else:
-                    del lives[life.queue_id]
-            else:
-                _unlink(newest, life)
-        for queue_id in message.mentions:
-            if self._mentions.get((message.host, queue_id)) is message:
-                del self._mentions[message.host, queue_id]
-        message.lives.clear()  # a circle; memory must not wait for the collector
-        self.refusals.forget(message)
-
+_TRUSTED: Final = frozenset({b"forwarded", b"lmtp", b"requeued"})
+"""Ways on that name a queue file or session of this host: local(8), LMTP, a filter's own word."""
 
 REFUSING: Final = frozenset(
     {b"reject", b"milter-reject", b"proxy-reject", b"discard", b"milter-discard"}
@@ -428,24 +404,6 @@ def _matching(life: Life | None, event: Event) -> Life | None:
     return None
 
 
-def _insert(newest: Life, life: Life) -> None:
-    """Put an older life into its place of the chain."""
-    step = newest
-    while step.older is not None and step.older.first_us > life.first_us:
-        step = step.older
-    life.older = step.older
-    step.older = life
-
-
-def _unlink(newest: Life | None, life: Life) -> None:
-    step = newest
-    while step is not None:
-        if step.older is life:
-            step.older = life.older
-            return
-        step = step.older
-
-
 def _is_hop(message: Open, event: Event, life: Life) -> bool:
     """Whether a delivery's next queue id is this life, not another host's id that looks the same.
 
@@ -456,4 +414,20 @@ def _is_hop(message: Open, event: Event, life: Life) -> bool:
     if ours and theirs:
         return ours == theirs
     relay = event.fields[3]
-    return event.fields[11] in (b"forwarded", b"lmtp") or b"[127." in relay or b"[::1]" in relay
+    return event.fields[11] in _TRUSTED or b"[127." in relay or b"[::1]" in relay
+
+
+def _sent_by(life: Life, sender: bytes) -> bool:
+    """Whether a queue file's envelope sender is this one, folded."""
+    return life.sender is not None and address.fold(life.sender) == sender
+
+
+def _recipients(message: Open) -> list[bytes]:
+    """Whom a message was for, by what its events say."""
+    names: dict[bytes, None] = {}
+    for event in message.events:
+        if event.kind == kinds.RCPT:
+            names[event.fields[0]] = None
+        elif event.kind == kinds.DELIVERY:
+            names[event.fields[1] or event.fields[2]] = None
+    return list(names)

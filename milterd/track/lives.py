@@ -8,7 +8,7 @@ from its first line to ``removed``. Long ids (postconf(5)) never come again.
 from typing import Final
 
 from journal import kinds
-from journal.events import STARTS, Event
+from journal.events import ABSENT, STARTS, Event
 from journal.records import Record
 
 SECOND: Final = 1_000_000
@@ -26,7 +26,8 @@ class Open:
     """A message in memory: the events known so far, and what the journal holds of it."""
 
     __slots__ = (
-        "dirty", "doors", "dropped", "events", "flags", "host", "lives", "mentions", "stored",
+        "dirty", "doors", "dropped", "events", "flags", "host", "lives", "mentions",
+        "message_ids", "stored",
     )  # fmt: skip
 
     def __init__(self, host: bytes) -> None:
@@ -36,6 +37,7 @@ class Open:
         self.lives: list[Life] = []
         self.mentions: list[bytes] = []  # queue ids it was passed on under, not found yet
         self.doors: list[bytes] = []  # keys under which its refusals are looked up
+        self.message_ids: list[bytes] = []  # under which it is looked up
         self.stored: Record | None = None
         self.flags = 0
         self.dirty = False
@@ -52,6 +54,7 @@ class Life:
         "message_id",
         "older",
         "queue_id",
+        "sender",
         "start",
         "transaction",
     )
@@ -65,6 +68,7 @@ class Life:
         self.closed_us = 0
         self.instance = b""
         self.message_id = b""
+        self.sender: bytes | None = None  # None: not told yet
         self.older: Life | None = None  # the life before, while it is still in memory
 
     def note(self, event: Event) -> None:
@@ -76,12 +80,18 @@ class Life:
             self.start = event
         elif kind == kinds.TRANSACTION:
             self.transaction = event
+            if self.sender is None and event.fields[7] != ABSENT:
+                self.sender = event.fields[7]
+            self.message_id = self.message_id or event.fields[9]
         elif kind in _ENDS:
             self.closed_us = max(self.closed_us, event.at_us)
         elif kind == kinds.MESSAGE_ID:
             self.message_id = self.message_id or event.fields[0]
             self.instance = self.instance or event.fields[1]
+        elif kind == kinds.FILED:
+            self.message_id = self.message_id or event.fields[4]
         elif kind == kinds.QUEUED:
+            self.sender = event.fields[0]
             self.instance = self.instance or event.fields[3]
 
 
@@ -97,6 +107,8 @@ def belongs(event: Event, life: Life) -> bool:
         instance = event.fields[3 if kind == kinds.QUEUED else 1]
         if life.instance and instance and instance != life.instance:
             return False  # two instances on one host
+    if kind == kinds.FILED and life.message_id and event.fields[4]:
+        return event.fields[4] == life.message_id  # a session's id serves for all of its mails
     if is_long(life.queue_id):
         return True
     if kind in STARTS:

@@ -71,6 +71,8 @@ def door(line: Line, queue_id: bytes, action: bytes, begin: int) -> Parsed:
         end = text.find(b":", begin)
         if end < 0:
             return UNKNOWN
+        if action == b"proxy-accept" and not queue_id:
+            queue_id = _behind(text[end + 1 :])
         return _reply(line, queue_id, action, text[begin:end], _NOBODY, end + 1)
     if text[begin : begin + 1].islower():
         return _content(line, queue_id, action, begin)
@@ -81,6 +83,12 @@ def door(line: Line, queue_id: bytes, action: bytes, begin: int) -> Parsed:
     if found is None or text[found[3] : found[3] + 1] not in (b":", b";"):
         return UNKNOWN
     return _reply(line, queue_id, action, text[begin:end], found[:3], found[3] + 1)
+
+
+def _behind(reply: bytes) -> bytes:
+    """The queue id that the server behind a proxy filter gave, b"" where the reply has none."""
+    queue_id = reply.partition(b"; from=<")[0].rpartition(b"queued as ")[2].strip(b" .)")
+    return queue_id if queue_id.isalnum() else b""
 
 
 def _reply(

@@ -90,9 +90,11 @@ class Refusals:
                 if other is message or other in found or _transaction(other) is not None:
                     continue
                 lines = [event for event in other.events if event.kind == kinds.DOOR]
+                if any(line.queue_id for line in lines):
+                    lines = [line for line in lines if _is_loose(line)]
                 taken = [line for one in found for line in one.events]
                 if lines and all(
-                    not line.queue_id and _fits(line, events, [*message.events, *taken])
+                    _is_loose(line) and _fits(line, events, [*message.events, *taken])
                     for line in lines
                 ):
                     found.append(other)
@@ -120,9 +122,14 @@ def _keys(events: Iterable[Event]) -> list[bytes]:
             if event.fields[3] == b"1":
                 spoken = transaction.fields
                 found[_by_recipient(spoken[1], spoken[7], event.fields[0])] = None
-        elif event.kind == kinds.DOOR and not event.queue_id:
+        elif event.kind == kinds.DOOR and _is_loose(event):
             found[_line_key(event)] = None
     return list(found)
+
+
+def _is_loose(line: Event) -> bool:
+    """Whether a line of the door is of a session that had no queue file (of its own)."""
+    return not line.queue_id or line.fields[0] == b"proxy-accept"
 
 
 def _add_port(found: dict[bytes, None], transaction: Event, recipient: bytes) -> None:

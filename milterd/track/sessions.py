@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from journal import kinds
 from journal.events import Event
+from milterd.track.strays import Strays
 
 Key = tuple[bytes, int]
 
@@ -37,6 +38,7 @@ class Sessions:
         self._holds: dict[Key, list[Event]] = {}
         self._begun: set[Key] = set()  # a session's begin or end was read
         self._orphans: dict[tuple[bytes, Event], None] = {}  # host, CLIENT: of sessions not begun
+        self.strays = Strays()
         self.changed = False
 
     @property
@@ -114,6 +116,17 @@ class Sessions:
         self.changed = self.changed or bool(holds)
         return holds
 
+    def keep(self, event: Event, host: bytes) -> None:
+        """Have a line that names no queue id wait for its message."""
+        if self.strays.keep(event, host):
+            self.changed = True
+
+    def claim(self, host: bytes, name: bytes) -> list[Event]:
+        """What waits for a Message-ID or a client, once."""
+        found = self.strays.claim(host, name)
+        self.changed = self.changed or bool(found)
+        return found
+
     def enrich(self, event: Event, host: bytes) -> Event:
         """The event with the TLS of its session, where its own line does not say."""
         fields = event.fields
@@ -146,6 +159,7 @@ class Sessions:
                     for (h, _), events in self._holds.items()
                 ],
                 "orphans": [[h.decode(text), _plain(event)] for h, event in self._orphans],
+                "strays": [[h.decode(text), _plain(event)] for h, event in self.strays.all()],
             }
         ).encode()
 
@@ -164,6 +178,8 @@ class Sessions:
                 self._holds.setdefault((host.encode(text), event.pid), []).append(event)
         for host, plain in kept["orphans"]:
             self._orphans[host.encode(text), _event(plain)] = None
+        for host, plain in kept.get("strays", ()):
+            self.strays.keep(_event(plain), host.encode(text))
 
 
 def _soon(us: int) -> bool:

@@ -1,0 +1,249 @@
+"""The open messages: what the correlator holds in memory of each host, and the journal behind it.
+
+Messages are found by queue id, by Message-ID (``kin``), by the door they were refused at
+(``refusals``), and by queue ids that a delivery named before they were seen (mentions). What
+is not in memory is brought from the store; what changed is folded and given to it.
+Raises what the store raises.
+"""
+
+from collections import OrderedDict
+from collections.abc import Container
+from typing import Final, Protocol
+
+from journal import kinds
+from journal.events import STARTS, Event
+from journal.fold import fold
+from journal.locality import Locality
+from journal.records import Record
+from milterd.track.kin import Kin
+from milterd.track.lives import DAY, SECOND, Life, Open
+from milterd.track.refusals import Refusals
+
+HOP_US: Final = 3600 * SECOND
+"""How long before the reply ``queued as X`` queue file X may have begun (a slow filter)."""
+
+
+class Store(Protocol):
+    """What the correlator needs of journal.writer.Writer."""
+
+    def new_id(self, time_us: int, identity: bytes) -> bytes: ...
+    def find(
+        self,
+        kind: bytes,
+        value: bytes,
+        begin_us: int,
+        end_us: int,
+        *,
+        skip: Container[bytes] = ...,
+    ) -> list[Record]: ...
+    def put(self, record: Record, old: Record | None) -> None: ...
+    def tombstone(self, old: Record, into: bytes) -> None: ...
+
+
+class Memory:
+    """Holds the open messages of every host."""
+
+    def __init__(self, store: Store, *, locality: Locality, lifetime_days: int) -> None:
+        self._store = store
+        self._locality = locality
+        self.lifetime_us = (lifetime_days + 2) * DAY
+        self.lives: dict[bytes, dict[bytes, Life]] = {}  # host → queue id → newest life
+        self.mentions: dict[tuple[bytes, bytes], Open] = {}
+        self.by_id: dict[bytes, Open] = {}  # every stored message that is in memory
+        self._open: OrderedDict[int, Open] = OrderedDict()  # least recently touched first
+        self._merged: list[tuple[Open, Open]] = []  # (from, into)
+        self.messages = 0  # new ones put to the store, less those that became part of others
+        self.rows = 0
+        self.refusals = Refusals(self.bring)
+        self.kin = Kin(self.bring)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, message: Open, event: Event) -> None:
+        """Give a message one event more."""
+        message.events.append(event)
+        message.dirty = True
+        self.touch(message)
+
+    def touch(self, message: Open) -> None:
+        """Make a message the most recently touched."""
+        key = id(message)
+        if key in self._open:
+            self._open.move_to_end(key)
+        else:
+            self._open[key] = message
+
+    def load(self, queue_id: bytes, event: Event, host: bytes) -> None:
+        """Bring the journal's messages with this queue id into memory."""
+        early = event.kind in STARTS or event.kind in (kinds.TRANSACTION, kinds.MESSAGE_ID)
+        begin = event.at_us - (HOP_US if early else self.lifetime_us)
+        self.bring(host, b"q", queue_id, begin, event.at_us + self.lifetime_us)
+
+    def bring(self, host: bytes, kind: bytes, value: bytes, begin_us: int, end_us: int) -> None:
+        """Bring this host's stored records with a value into memory, where they are not yet."""
+        for record in self._store.find(kind, value, begin_us, end_us, skip=self.by_id):
+            if record.message.host == host:
+                self._adopt(record)
+
+    def _adopt(self, record: Record) -> None:
+        """Bring a stored record into memory."""
+        message = Open(record.message.host)
+        message.events = list(record.events)
+        message.dropped = record.dropped
+        message.stored = record
+        message.flags = record.message.flags
+        self.by_id[record.id] = message
+        self._register(message, record)
+
+    def _register(self, message: Open, record: Record) -> None:
+        """Make an adopted message findable by all its queue ids."""
+        lives = self.lives.setdefault(message.host, {})
+        view = record.message
+        for queue_id in (*view.queue_ids, *view.next_queue_ids):
+            events = [event for event in record.events if event.queue_id == queue_id]
+            if not events:
+                self.mention(message, queue_id)
+                continue
+            life = Life(queue_id, message, events[0].at_us)
+            for event in events:
+                life.note(event)
+            message.lives.append(life)
+            self.kin.register(message, life.message_id)
+            newest = lives.get(queue_id)
+            if newest is not None and newest.first_us > life.first_us:
+                insert(newest, life)
+            else:
+                life.older = newest
+                lives[queue_id] = life
+        self.refusals.register(message, message.events)
+        self.touch(message)
+
+    def mention(self, message: Open, queue_id: bytes) -> None:
+        """Remember the queue id that a message went on under, until such a queue file is seen."""
+        self.mentions[message.host, queue_id] = message
+        message.mentions.append(queue_id)
+
+    def merge(self, into: Open, gone: Open) -> None:
+        """Two queue files turn out to be one message."""
+        into.events.extend(gone.events)
+        into.dropped = tuple(sorted({*into.dropped, *gone.dropped}))
+        into.flags |= gone.flags
+        into.dirty = True
+        for life in gone.lives:
+            life.message = into
+        into.lives.extend(gone.lives)
+        for queue_id in gone.mentions:
+            self.mention(into, queue_id)
+        gone.lives = []
+        self.refusals.move(gone, into)
+        self.kin.move(gone, into)
+        self._open.pop(id(gone), None)
+        if gone.stored is not None:
+            self._merged.append((gone, into))
+            self.by_id[gone.stored.id] = into
+        for known, target in list(self._merged):
+            if target is gone:
+                self._merged.append((known, into))
+                self._merged.remove((known, target))
+                if known.stored is not None:
+                    self.by_id[known.stored.id] = into
+        gone.dirty = False
+        self.touch(into)
+
+    def flush(self, most: int | None = None) -> int:
+        """Put changed messages to the writer, all or the ``most`` least recently touched."""
+        count = 0
+        chosen = list(self._open.values())
+        if most is not None:
+            chosen = chosen[:most]
+            wanted = {id(message) for message in chosen}
+            chosen.extend(into for _, into in self._merged if id(into) not in wanted and into.dirty)
+        for message in chosen:
+            if message.dirty:
+                self._put(message)
+                count += 1
+        for gone, into in self._merged:
+            assert gone.stored is not None
+            assert into.stored is not None
+            self._store.tombstone(gone.stored, into.stored.id)
+            del self.by_id[gone.stored.id]
+            self.messages -= 1
+            self.rows -= len(gone.stored.message.rows)
+        self._merged.clear()
+        return count
+
+    def _put(self, message: Open) -> None:
+        """Fold a message and buffer it for the next commit."""
+        old = message.stored
+        if old is None:
+            first = min(message.events)
+            identity = b"%b\0%b\0%d\0%d" % (message.host, first.queue_id, first.at_us, first.pid)
+            key = self._store.new_id(first.at_us, identity)
+        else:
+            key = old.id
+        record = fold(
+            message.events,
+            message.dropped,
+            id=key,
+            host=message.host,
+            locality=self._locality,
+            flags=message.flags,
+        )
+        if record != old:
+            self._store.put(record, old)
+            self.messages += old is None
+            self.rows += len(record.message.rows) - (len(old.message.rows) if old else 0)
+        message.stored = record
+        self.by_id[key] = message
+        message.events = list(record.events)
+        message.dropped = record.dropped
+        message.dirty = False
+
+    def evict(self, keep: int) -> None:
+        """After a commit: let go of the least recently touched messages."""
+        while len(self._open) > keep:
+            key, message = self._open.popitem(last=False)
+            if message.dirty:
+                self._open[key] = message
+                self._open.move_to_end(key, last=False)
+                return
+            self._forget(message)
+
+    def _forget(self, message: Open) -> None:
+        if message.stored is not None:
+            del self.by_id[message.stored.id]
+        lives = self.lives.get(message.host, {})
+        for life in message.lives:
+            newest = lives.get(life.queue_id)
+            if newest is life:
+                if life.older is not None:
+                    lives[life.queue_id] = life.older
+                else:
+                    del lives[life.queue_id]
+            else:
+                _unlink(newest, life)
+        for queue_id in message.mentions:
+            if self.mentions.get((message.host, queue_id)) is message:
+                del self.mentions[message.host, queue_id]
+        message.lives.clear()  # a circle; memory must not wait for the collector
+        self.refusals.forget(message)
+        self.kin.forget(message)
+
+
+def insert(newest: Life, life: Life) -> None:
+    """Put an older life into its place of the chain."""
+    step = newest
+    while step.older is not None and step.older.first_us > life.first_us:
+        step = step.older
+    life.older = step.older
+    step.older = life
+
+
+def _unlink(newest: Life | None, life: Life) -> None:
+    step = newest
+    while step is not None:
+        if step.older is life:
+            step.older = life.older
+            return
+        step = step.older
