@@ -193,8 +193,7 @@ def _next(daemon: bytes, reply: bytes) -> tuple[bytes, bytes]:
             queue_id = reply[13:]
             return (queue_id, b"forwarded") if _is_id(queue_id) else (b"", b"")
         return b"", b""
-    if daemon == b"lmtp" and reply.endswith(b" Saved"):
-        # Dovecot: "250 2.0.0 <bob@example.com> SESSION Saved"
+    if reply.endswith(b" Saved"):  # Dovecot's LMTP: "250 2.0.0 <bob@example.com> SESSION Saved"
         session = reply[:-6].rpartition(b"> ")[2]
         return (session, b"lmtp") if is_session(session) else (b"", b"")
     mark = reply.rfind(b"queued as ")
