@@ -1,6 +1,6 @@
 # posttrail: `make run` shows it, `make test` proves it. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup venv run test check lint format compiled bench soak score lock clean
+.PHONY: help setup venv run test check lint format compiled bench truth soak score lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -70,6 +70,10 @@ bench: $(COMPILED)/.done  ## the figures of the design against their rivals (BEN
 	@tools/setup run bench
 	$(SUDO) env PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR) \
 	  $(BIN)/python -m tests.bench --json bench.json $(BENCH)
+
+truth: $(COMPILED)/.done  ## 100k messages: our rows, the truth, pflogsumm's and logwatch's (TRUTH="--messages 20000")
+	@tools/setup bench
+	env PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR) $(BIN)/python -m tests.bench.truth $(TRUTH)
 
 soak: setup $(COMPILED)/.done  ## the long form of the tests that have one, and the unit tests on compiled modules
 	$(SUDO) $(BIN)/python -m pytest -q -m soak

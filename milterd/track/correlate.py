@@ -22,7 +22,7 @@ from journal.fold import forwarded
 from journal.locality import Locality
 from journal.records import FLAG_AMBIGUOUS
 from milterd.track import kin, late, strays
-from milterd.track.lives import DAY, LAG_US, Life, Open, belongs, is_long
+from milterd.track.lives import DAY, LAG_US, Life, Open, belongs, is_long, is_over
 from milterd.track.memory import HOP_US, Memory, Store, insert
 from milterd.track.sessions import Sessions
 
@@ -400,6 +400,8 @@ def _matching(life: Life | None, event: Event) -> Life | None:
     while life is not None:
         if belongs(event, life):
             return life
+        if is_over(event, life):
+            return None
         life = life.older
     return None
 

@@ -19,7 +19,15 @@ LAG_US: Final = 5 * SECOND
 AFTER_END_US: Final = 60 * SECOND
 """A line this long after ``removed`` belongs to another life."""
 
+SILENT_END_US: Final = 3600 * SECOND
+"""What a client abandons ends without a word, an hour after its begin at the latest."""
+
 _ENDS: Final = frozenset({kinds.REMOVED, kinds.DELETED, kinds.REQUEUED})
+_THROWN_AWAY: Final = frozenset(
+    {b"reject", b"milter-reject", b"discard", b"milter-discard", b"too-large"}
+)
+_AT_END: Final = frozenset({b"END-OF-MESSAGE", b"header", b"body"})
+"""Refused or discarded there, a queue file is gone: qmgr never saw it and says nothing."""
 
 
 class Open:
@@ -52,6 +60,8 @@ class Life:
         "instance",
         "message",
         "message_id",
+        "message_id_us",
+        "notice",
         "older",
         "queue_id",
         "sender",
@@ -69,6 +79,8 @@ class Life:
         self.instance = b""
         self.message_id = b""
         self.sender: bytes | None = None  # None: not told yet
+        self.message_id_us = 0
+        self.notice = False  # bounce(8) made it: no client, no pickup
         self.older: Life | None = None  # the life before, while it is still in memory
 
     def note(self, event: Event) -> None:
@@ -85,8 +97,14 @@ class Life:
             self.message_id = self.message_id or event.fields[9]
         elif kind in _ENDS:
             self.closed_us = max(self.closed_us, event.at_us)
+        elif kind == kinds.PARENT:
+            self.notice = True
+        elif kind == kinds.DOOR:
+            if _throws_away(event):
+                self.closed_us = max(self.closed_us, event.at_us)
         elif kind == kinds.MESSAGE_ID:
             self.message_id = self.message_id or event.fields[0]
+            self.message_id_us = self.message_id_us or event.at_us
             self.instance = self.instance or event.fields[1]
         elif kind == kinds.FILED:
             self.message_id = self.message_id or event.fields[4]
@@ -115,20 +133,57 @@ def belongs(event: Event, life: Life) -> bool:
         return _starts(event, life)
     if kind == kinds.TRANSACTION:
         return _is_spoken(event, life)
+    if kind == kinds.MESSAGE_ID and not _names(event, life):
+        return False
     for begin in (life.start, life.transaction):
         if begin is not None and event.at_us < begin.at_us - LAG_US:
             return False
+    if life.notice and event.at_us < life.message_id_us - LAG_US:
+        return False
     return not life.closed_us or event.at_us <= life.closed_us + AFTER_END_US
+
+
+def is_over(event: Event, life: Life) -> bool:
+    """Whether an event that is not of this life cannot be of an older one either.
+
+    A queue id names one file at a time: with the next one's begin the one before has ended.
+    """
+    if is_long(life.queue_id) or event.at_us <= life.first_us + LAG_US:
+        return False
+    kind = event.kind
+    if kind == kinds.QUEUED or kind == kinds.MESSAGE_ID:
+        instance = event.fields[3 if kind == kinds.QUEUED else 1]
+        return not life.instance or not instance or instance == life.instance
+    return True
+
+
+def _throws_away(event: Event) -> bool:
+    """Whether a line of the door ends a queue file."""
+    fields = event.fields
+    return fields[0] in _THROWN_AWAY and (fields[1] in _AT_END or fields[0] == b"too-large")
+
+
+def _names(event: Event, life: Life) -> bool:
+    """Whether a Message-ID may be this life's: cleanup logs it once a queue file, near its begin.
+
+    bounce(8) and local(8) do not say that they open a file, its Message-ID is the first of it.
+    """
+    if life.message_id_us:
+        near = abs(event.at_us - life.message_id_us) <= LAG_US
+        return near or event.fields[0] == life.message_id
+    return life.start is None or event.at_us <= life.start.at_us + SILENT_END_US
 
 
 def _starts(event: Event, life: Life) -> bool:
     """Whether a line that opens a queue file opened this life's."""
     if life.start is not None:
         return life.start[:5] == event[:5]  # the fields of one line differ by what was read before
-    if life.closed_us and event.at_us > life.closed_us:
+    if life.notice or (life.closed_us and event.at_us > life.closed_us):
         return False
     if life.transaction is not None:
         return _within(life.transaction, event.at_us)
+    if event.at_us < life.message_id_us - SILENT_END_US:
+        return False
     return event.at_us <= life.first_us + LAG_US
 
 

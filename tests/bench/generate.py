@@ -5,7 +5,7 @@ in UTC and come in the order of their time; about 8 lines and 1,100 bytes a mess
 The truth is one JSON object a line, one for each recipient row (``truth``).
 
     python -m tests.bench.generate LOG [--truth FILE] [--messages 100000] [--days 31]
-                                   [--seed 1] [--start 2025-10-01]
+                                   [--seed 1] [--start 2025-10-01] [--short-ids] [--hosts mx1,mx2]
 """
 
 from __future__ import annotations
@@ -69,12 +69,24 @@ def moments(world: World, messages: int, days: int, begin_us: int) -> Iterator[i
 
 
 def generate(
-    messages: int, days: int = 31, *, seed: int = 1, start: str = START
+    messages: int,
+    days: int = 31,
+    *,
+    seed: int = 1,
+    start: str = START,
+    short_ids: bool = False,
+    hosts: tuple[str, ...] = ("mx1",),
 ) -> Iterator[Batch]:
     """The log in batches, in the order of time. Memory holds only what is still to come."""
     begin_us = start_us(start)
     # The longer a log, the more strangers are in it: nobody's memory may count on the same few.
-    world = World(seed, begin_us + days * DAY, strangers=5_000 + messages // 2)
+    world = World(
+        seed,
+        begin_us + days * DAY,
+        strangers=5_000 + messages // 2,
+        short_ids=short_ids,
+        hosts=hosts,
+    )
     shares, stories = zip(*STORIES, strict=True)
     pending: list[tuple[int, int, str]] = []
     stamp, order, number = _Stamps(), 0, 0
@@ -110,7 +122,7 @@ def truth(letter: Letter) -> Iterator[dict[str, object]]:
     """What a report of the whole log has to say, one object a row."""
     for number, row in enumerate(letter.rows):
         yield {
-            "message": letter.number, "row": number, "time_us": letter.time_us,
+            "message": letter.number, "row": number, "time_us": letter.time_us, "host": letter.host,
             "queue_ids": letter.queue_ids, "sender": letter.sender, "client_ip": letter.client_ip,
             "login": letter.login, "message_id": letter.message_id, **row._asdict(),
         }  # fmt: skip
@@ -124,12 +136,16 @@ def write(
     days: int = 31,
     seed: int = 1,
     start: str = START,
+    short_ids: bool = False,
+    hosts: tuple[str, ...] = ("mx1",),
 ) -> int:
     """Write both files; the number of lines. The log's mtime is its last stamp, as if real."""
     count, last_us = 0, 0
     facts_file = truth_file or Path(os.devnull)
     with log.open("wb") as out, facts_file.open("w", encoding="utf-8") as facts:
-        for batch in generate(messages, days, seed=seed, start=start):
+        for batch in generate(
+            messages, days, seed=seed, start=start, short_ids=short_ids, hosts=hosts
+        ):
             out.write(b"".join(batch.lines))
             count += len(batch.lines)
             last_us = batch.last_us
@@ -149,9 +165,19 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=31)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--start", default=START, help="first day, UTC")
+    parser.add_argument("--short-ids", action="store_true", help="ids that come again")
+    parser.add_argument("--hosts", default="mx1", help="names, separated by commas")
     asked = parser.parse_args()
-    options = {"days": asked.days, "seed": asked.seed, "start": asked.start}
-    lines = write(asked.log, asked.truth, asked.messages, **options)
+    lines = write(
+        asked.log,
+        asked.truth,
+        asked.messages,
+        days=asked.days,
+        seed=asked.seed,
+        start=asked.start,
+        short_ids=asked.short_ids,
+        hosts=tuple(asked.hosts.split(",")),
+    )
     print(
         f"{lines} lines, {lines / asked.messages:.2f} a message, "
         f"{asked.log.stat().st_size / asked.messages:.0f} bytes a message"

@@ -6,11 +6,12 @@ and Dovecot 2.3's, without the RFC 3164 stamp, which ``generate`` puts in front.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import NamedTuple
 
+from tests.bench.spoken import Spoken
 from tests.bench.world import LOCAL_DOMAINS, SECOND, Client, World
 
-HOST = "mx1"
 LMTP_RELAY = "mx1.example.com[private/dovecot-lmtp]"
 AMAVIS_RELAY = "127.0.0.1[127.0.0.1]:10024"
 TLS = "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)"
@@ -19,7 +20,7 @@ TLS = "TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)"
 class Row(NamedTuple):
     """What is true of one recipient of one letter at the end of the log."""
 
-    recipient: str
+    recipient: str | None  # None: the log names nobody
     final_recipient: str | None  # None: refused
     status: str
     reason: str
@@ -28,22 +29,29 @@ class Row(NamedTuple):
 
 
 class Letter:
-    """One SMTP transaction (or notice, or refusal) and its rows."""
+    """One SMTP transaction (or notice, or refusal) and its rows.
+
+    ``rows`` are what the log alone tells; ``whole`` what the log and the milter tell
+    together, where that is more. Letters with one ``said`` are one message to who heard it.
+    """
 
     __slots__ = (
-        "client_ip",
-        "login",
-        "message_id",
-        "number",
-        "queue_ids",
-        "rows",
-        "sender",
-        "size",
-        "time_us",
-    )
+        "client_ip", "host", "login", "message_id", "number", "queue_ids", "rows", "said",
+        "sender", "size", "time_us", "whole",
+    )  # fmt: skip
 
-    def __init__(self, time_us: int, sender: str, client_ip: str | None, login: str | None) -> None:
+    def __init__(
+        self,
+        time_us: int,
+        sender: str | None,
+        client_ip: str | None,
+        login: str | None,
+        host: str = "mx1",
+    ) -> None:
         self.number = 0
+        self.host = host
+        self.said: Spoken | None = None
+        self.whole: list[Row] | None = None
         self.time_us = time_us
         self.sender = sender
         self.client_ip = client_ip
@@ -57,11 +65,12 @@ class Letter:
 class Scene:
     """Collects ``lines`` [(time, text)] and ``letters`` while its clock ``at`` runs."""
 
-    __slots__ = ("_chance", "at", "letters", "lines", "world")
+    __slots__ = ("_chance", "at", "host", "letters", "lines", "world")
 
     def __init__(self, world: World, at_us: int) -> None:
         self.world = world
         self.at = at_us
+        self.host = world.hosts[0] if len(world.hosts) == 1 else world.random.choice(world.hosts)
         self.lines: list[tuple[int, str]] = []
         self.letters: list[Letter] = []
         self._chance = world.random.random
@@ -73,7 +82,7 @@ class Scene:
 
     def postfix(self, daemon: str, pid: int, text: str) -> None:
         """Log a line of a Postfix daemon."""
-        self.say(f"{HOST} postfix/{daemon}[{pid}]: {text}")
+        self.say(f"{self.host} postfix/{daemon}[{pid}]: {text}")
 
     def chance(self, part: float) -> bool:
         """True in ``part`` of all cases."""
@@ -83,9 +92,11 @@ class Scene:
         """A process for the next ``busy_s`` seconds."""
         return self.world.pid(daemon, self.at, self.at + busy_s * SECOND)
 
-    def letter(self, sender: str, client_ip: str | None = None, login: str | None = None) -> Letter:
+    def letter(
+        self, sender: str | None, client_ip: str | None = None, login: str | None = None
+    ) -> Letter:
         """Begin a letter now."""
-        letter = Letter(self.at, sender, client_ip, login)
+        letter = Letter(self.at, sender, client_ip, login, self.host)
         self.letters.append(letter)
         return letter
 
@@ -108,9 +119,23 @@ class Scene:
         )
         self.postfix(daemon, pid, f"disconnect from {client} ehlo=1 mail=1 {counts}")
 
+    def mail(self, letter: Letter, client: Client) -> Spoken:
+        """The client says MAIL, and the milter hears it."""
+        said = Spoken(self.at, letter.sender or "", client, login=letter.login or "")
+        letter.said = said
+        return said
+
+    def file(self, *, silent: bool = False) -> str:
+        """The id of a queue file that is made now; ``silent``: no line says so."""
+        return self.world.queue_id(self.at, self.host, silent=silent)
+
+    def lose(self, queue_id: str, *, abandoned: bool = False) -> None:
+        """A queue file is gone, ``abandoned`` without any word."""
+        self.world.free(queue_id, self.at, self.host, abandoned=abandoned)
+
     def open_file(self, letter: Letter, daemon: str, pid: int, client: Client) -> str:
         """smtpd opens a queue file; its id."""
-        queue_id = self.world.queue_id(self.at)
+        queue_id = self.file()
         sasl = f", sasl_method=PLAIN, sasl_username={letter.login}" if letter.login else ""
         self.postfix(daemon, pid, f"{queue_id}: client={client}{sasl}")
         if not letter.queue_ids:
@@ -120,7 +145,7 @@ class Scene:
 
     def cleanup(self, letter: Letter, queue_id: str) -> int:
         """cleanup sees the header; its pid."""
-        letter.message_id = letter.message_id or self.world.message_id(letter.sender)
+        letter.message_id = letter.message_id or self.world.message_id(letter.sender or "")
         pid = self.pid("cleanup")
         self.postfix("cleanup", pid, f"{queue_id}: message-id=<{letter.message_id}>")
         return pid
@@ -137,6 +162,7 @@ class Scene:
     def removed(self, queue_id: str) -> None:
         """qmgr is done with the file."""
         self.postfix("qmgr", 1187, f"{queue_id}: removed")
+        self.lose(queue_id)
 
     # -- leaving ----------------------------------------------------------------------------
 
@@ -168,17 +194,25 @@ class Scene:
         )
 
     def store(
-        self, letter: Letter, queue_id: str, address: str, original: str | None = None
+        self,
+        letter: Letter,
+        queue_id: str,
+        address: str,
+        original: str | None = None,
+        attempts: int = 1,
     ) -> None:
-        """Dovecot takes it by LMTP and files it."""
-        session = f"{self.world.random.getrandbits(88):022X}"
-        junk = self.chance(0.06)
+        """Dovecot takes it by LMTP and files it; its line comes before or after Postfix's."""
+        token = self.world.random.getrandbits(132).to_bytes(17, "big")
+        session = b64encode(token).decode()[:22]  # as Dovecot makes them: base64, no padding
+        junk, late = self.chance(0.06), self.chance(0.2)
         pid = self.pid("dovecot")
         action, folder = ("fileinto action: ", "Junk") if junk else ("", "INBOX")
-        self.say(
-            f"{HOST} dovecot: lmtp({address})<{pid}><{session}>: sieve: "
+        filed = (
+            f"{self.host} dovecot: lmtp({address})<{pid}><{session}>: sieve: "
             f"msgid=<{letter.message_id}>: {action}stored mail into mailbox '{folder}'"
         )
+        if not late:
+            self.say(filed)
         self.attempt(
             "lmtp",
             queue_id,
@@ -189,9 +223,10 @@ class Scene:
             original=original,
             text=f"250 2.0.0 <{address}> {session} Saved",
         )
+        if late:
+            self.say(filed)
         status, reason = ("filtered", "junk") if junk else ("delivered", "stored")
-        kept = folder if junk else None
-        letter.rows.append(Row(original or address, address, status, reason, kept, 1))
+        letter.rows.append(Row(original or address, address, status, reason, folder, attempts))
 
     def relay_out(
         self,
@@ -225,20 +260,20 @@ class Scene:
             Row(original or address, address, "delivered", "relayed", None, attempts)
         )
 
-    def notice(self, letter: Letter, queue_id: str) -> None:
-        """A bounce goes back to the sender, as a letter of its own."""
+    def notice(self, letter: Letter, queue_id: str, kind: str = "non-delivery") -> None:
+        """A notice goes back to the sender, as a letter of its own."""
         if not letter.sender:
             return
         back = self.letter("")
-        back_id = self.world.queue_id(self.at)
+        back_id = self.file(silent=True)
         back.queue_ids.append(back_id)
         self.cleanup(back, back_id)
         back.time_us = self.at
-        self.postfix(
-            "bounce", self.pid("bounce"), f"{queue_id}: sender non-delivery notification: {back_id}"
-        )
+        pid = self.pid("bounce")
+        self.postfix("bounce", pid, f"{queue_id}: sender {kind} notification: {back_id}")
         self.activate(back, back_id, 1)
-        self.removed(queue_id)
+        if kind == "non-delivery":
+            self.removed(queue_id)
         if letter.sender.endswith(LOCAL_DOMAINS):
             self.store(back, back_id, letter.sender)
         else:

@@ -2,7 +2,8 @@
 
 Everything is drawn from one seeded generator, so the same seed is the same world.
 Names are example domains (RFC 2606), addresses are documentation ranges (RFC 5737,
-RFC 3849). Queue ids are Postfix's long form (enable_long_queue_ids = yes).
+RFC 3849). Queue ids are Postfix's long form (enable_long_queue_ids = yes), or the short
+one, where an id comes again once its file is gone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from typing import Final, NamedTuple
 LOCAL_DOMAINS: Final = ("example.com", "example.org", "lists.example.net")
 SECOND: Final = 1_000_000
 DAY: Final = 86_400 * SECOND
+SILENT_S: Final = 61
+"""bounce(8) and local(8) do not say that they open a queue file: what follows a file of the
+same id more closely cannot be told apart, so it does not happen here."""
+ABANDONED_S: Final = 3_700
+"""The same for a file that ended without a word."""
 
 BASE52: Final = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 _NAMES: Final = (
@@ -38,8 +44,15 @@ class Client(NamedTuple):
 
     name: str
     ip: str
+    port: int = 0
+    shown: bool = False  # smtpd_client_port_logging = yes
 
     def __str__(self) -> str:
+        return f"{self.bare}:{self.port}" if self.shown else self.bare
+
+    @property
+    def bare(self) -> str:
+        """Without the port: lines of milters never have it."""
         return f"{self.name}[{self.ip}]"
 
 
@@ -84,14 +97,28 @@ class World:
 
     MAILBOXES: Final = 4_000
 
-    def __init__(self, seed: int, end_us: int, *, strangers: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        end_us: int,
+        *,
+        strangers: int,
+        mailboxes: int = MAILBOXES,
+        short_ids: bool = False,
+        hosts: tuple[str, ...] = ("mx1",),
+        port_logging: bool = False,
+    ) -> None:
         self.random = random = Random(seed)
         self.end_us = end_us
+        self.hosts = hosts
+        self._short_ids = short_ids
+        self._port_logging = port_logging
+        self._free: list[tuple[int, int, str, str]] = []  # gone at, silent for, host, id
         words = _WORDS.split()
         domains = [f"{a}-{b}.{end}" for a in words for b in words for end in ("example", "test")]
         random.shuffle(domains)
         self._strangers = Skewed(random, self._people(strangers, domains))
-        self._mailboxes = Skewed(random, self._people(self.MAILBOXES, list(LOCAL_DOMAINS)))
+        self._mailboxes = Skewed(random, self._people(mailboxes, list(LOCAL_DOMAINS)))
         self._processes: dict[str, Processes] = {}
         self._inode = 100_000
         hours = list(accumulate(_HOUR_WEIGHTS))
@@ -131,17 +158,43 @@ class World:
     def user_client(self) -> Client:
         """A user's own machine."""
         number = self.random.randrange(1, 250)
-        return Client(f"dsl-{number}.pool.example.net", f"203.0.113.{number}")
+        return self.calling(Client(f"dsl-{number}.pool.example.net", f"203.0.113.{number}"))
 
     def bad_client(self) -> Client:
         """A machine whose name does not resolve."""
-        return Client("unknown", f"198.51.100.{self.random.randrange(1, 255)}")
+        return self.calling(Client("unknown", f"198.51.100.{self.random.randrange(1, 255)}"))
 
-    def queue_id(self, at_us: int) -> str:
-        """A long queue id: seconds, microseconds, "z", inode; the inode makes it unique."""
-        self._inode += self.random.randrange(1, 9)
+    def calling(self, client: Client) -> Client:
+        """A host that connects to us, by some port of its own."""
+        port = self.random.randrange(20_000, 60_000)
+        return client._replace(port=port, shown=self._port_logging)
+
+    def queue_id(self, at_us: int, host: str = "mx1", *, silent: bool = False) -> str:
+        """A long queue id: seconds, microseconds, "z", inode; the inode makes it unique.
+
+        Or a short one (microseconds and inode), often one whose file has gone: the
+        real ones come again about once in a million, too seldom for a test. ``silent``:
+        no line says that the file is opened.
+        """
         seconds, micros = divmod(at_us, SECOND)
-        return f"{_base(seconds, 52, 6)}{_base(micros, 52, 4)}z{_base(self._inode, 51, 1)}"
+        if not self._short_ids:
+            self._inode += self.random.randrange(1, 9)
+            return f"{_base(seconds, 52, 6)}{_base(micros, 52, 4)}z{_base(self._inode, 51, 1)}"
+        for number, (gone_us, quiet_us, where, queue_id) in enumerate(self._free[:20]):
+            free_us = gone_us + (quiet_us if silent else SECOND)
+            if free_us <= at_us and where == host and self.random.random() < 0.5:
+                del self._free[number]
+                return queue_id
+        self._inode += self.random.randrange(1, 9)
+        return f"{micros:05X}{self._inode:X}"
+
+    def free(self, queue_id: str, at_us: int, host: str = "mx1", *, abandoned: bool) -> None:
+        """A queue file is gone: a short id may come again."""
+        if self._short_ids:
+            quiet_us = (ABANDONED_S if abandoned else SILENT_S) * SECOND
+            self._free.append((at_us, quiet_us, host, queue_id))
+            if self.random.random() < 0.5:  # some soon, some late
+                self._free.insert(0, self._free.pop())
 
     def message_id(self, sender: str) -> str:
         """A Message-ID without its brackets."""
