@@ -16,7 +16,8 @@ HOT = [
     )),
     *(f"milterd/track/{name}.py" for name in (
         "correlate", "dovecot", "intake", "kin", "late", "lives", "losses", "memory",
-        "mutf7", "postfix", "postfix_delivery", "postfix_door", "postfix_queue", "postfix_smtpd", "programs",
+        "mutf7", "postfix", "postfix_delivery", "postfix_door", "postfix_queue", "postfix_smtpd",
+        "programs",
         "refusals", "scan", "sessions", "stamps", "strays", "syslog",
     )),
 ]  # fmt: skip
