@@ -90,7 +90,7 @@ FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
         "daemon", "recipient", "final_recipient", "relay", "delay", "delays",
         "enhanced_status", "outcome", "text", "tls", "next_queue_id", "next_hop",
     ),
-    Kind.EXPIRED: ("word",),
+    Kind.EXPIRED: ("word", "sender"),
     Kind.NOTICE: ("notice", "notice_queue_id"),
     Kind.DELETED: ("by",),
     Kind.REMOVED: (),

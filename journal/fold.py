@@ -147,7 +147,7 @@ def _message(
     for event in events:
         sources |= 1 << event.source
     client = _client(first)
-    sender = _sender(first)
+    sender = _sender(legs)
     login = _login(first)
     size = first.field(kinds.QUEUED, 1) or first.field(kinds.TRANSACTION, 13)
     message_id = next(
@@ -222,18 +222,29 @@ def forwarded(client: bytes) -> tuple[bytes, bytes, bytes]:
     return name, ip.removeprefix(b"IPv6:"), port[1:]
 
 
-def _sender(first: Leg) -> bytes | None:
+def _sender(legs: dict[bytes, Leg]) -> bytes | None:
+    """The reverse-path of the first queue file that tells it: a log may begin in the middle."""
+    for leg in legs.values():
+        sender = _sender_of(leg)
+        if sender is not None:
+            return sender
+    return None
+
+
+def _sender_of(leg: Leg) -> bytes | None:
     """The reverse-path as the client spoke it, else as the queue manager has it."""
-    told = first.by_kind
+    told = leg.by_kind
     if kinds.TRANSACTION in told and told[kinds.TRANSACTION].fields[7] != ABSENT:
         return told[kinds.TRANSACTION].fields[7]
     if kinds.QUEUED in told:
         return told[kinds.QUEUED].fields[0]
-    for door in first.doors:
+    for door in leg.doors:
         if door.fields[5] != ABSENT:
             return door.fields[5]
     if kinds.PICKUP in told:
         return told[kinds.PICKUP].fields[1]
+    if kinds.EXPIRED in told and len(told[kinds.EXPIRED].fields) > 1:
+        return told[kinds.EXPIRED].fields[1]
     return None
 
 

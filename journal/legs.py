@@ -99,7 +99,7 @@ class Leg:
     def whole(self) -> bool:
         """Somebody saw the whole message enter the queue."""
         told = self.by_kind
-        if kinds.QUEUED in told or kinds.PICKUP in told:
+        if kinds.QUEUED in told or kinds.PICKUP in told or kinds.EXPIRED in told:
             return True
         if kinds.TRANSACTION in told and self.field(kinds.TRANSACTION, 14) == b"eom":
             return True

@@ -69,8 +69,9 @@ def _queued(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:
         fields = (_bare(text[begin:size_at]), size, count, line.instance)
         return make(line, scan.QUEUED, queue_id, fields)
     for word in _EXPIRED:
-        if text.endswith(b", status=" + word + b", returned to sender"):
-            return make(line, scan.EXPIRED, queue_id, (word,))
+        end = b", status=" + word + b", returned to sender"
+        if text.endswith(end):
+            return make(line, scan.EXPIRED, queue_id, (word, _bare(text[begin : -len(end)])))
     return UNKNOWN  # cut: the sender may be as well
 
 

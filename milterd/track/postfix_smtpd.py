@@ -220,9 +220,17 @@ def cleanup(line: Line) -> Parsed:
 
 
 def _message_id(value: bytes) -> bytes:
-    """A Message-ID without its brackets; what a sender made of it otherwise is kept."""
-    value = value.strip(b" ")
-    return value[1:-1] if value[:1] == b"<" and value[-1:] == b">" else value
+    """What stands between the first ``<`` and the next ``>``, as the milter reads it; else all.
+
+    A sender may write on behind it, and a long line may be cut before its end.
+    """
+    begin = value.find(b"<")
+    if begin < 0:
+        return value.strip(b" ")
+    end = value.find(b">", begin)
+    if end >= 0:
+        return value[begin + 1 : end]
+    return value[1:] if begin == 0 else value.strip(b" ")
 
 
 def postscreen(line: Line) -> Parsed:

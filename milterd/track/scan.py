@@ -29,7 +29,8 @@ Parsed = Event | list[Event] | None | Unknown
 """What a line tells: one event, several (never an empty list), nothing, or it is not understood."""
 
 NOT_QUEUE_IDS: Final = frozenset(
-    {b"warning", b"fatal", b"error", b"panic", b"info", b"debug", b"statistics", b"NOQUEUE"}
+    b"warning fatal error panic info debug statistics NOQUEUE"
+    b" Unverified Verified Untrusted Trusted Anonymous".split()
 )
 """Words that stand where a queue id would."""
 

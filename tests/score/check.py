@@ -8,7 +8,9 @@ is what docs/score.md says of the folder.
 import gzip
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +25,9 @@ from milterd.track.compressed import LogFile, open_raw
 from milterd.track.correlate import Correlator
 from milterd.track.syslog import Line, LineParser, zone
 from query.local import Local
-from query.match import Query
+from query.report import parse
 from query.rows import document
 from query.scope import Scope
-from query.when import Window
 
 Row = dict[str, Any]
 
@@ -57,20 +58,22 @@ def rows(
     year: int | None = None,
     domains: Sequence[str] = (),
     mta: str = "auto",
+    filters: Mapping[str, str] | None = None,
 ) -> list[Row]:
     """The report, oldest row first, of logs imported into a journal of their own.
 
-    ``domains`` are ours (``--local-domain``); ``year`` is that of the first line.
+    ``domains`` are ours (``--local-domain``); ``year`` is that of the first line; ``filters``
+    are options of the report.
     """
+    wanted: dict[str, str | None] = defaultdict(lambda: None, filters or {})
+    query = parse(wanted, now_us=REFERENCE_US)
     with tempfile.TemporaryDirectory(prefix="posttrail-score-") as directory:
         journal = Path(directory) / "journal"
         _import(logs, journal, Options(timezone="UTC", year=year, mta=mta), domains)
         reader = Reader.open(journal)
         try:
             local = Local(reader, journal_key=days.read_key(journal))
-            found: list[Row] = [
-                dict(document(row)) for row in local.rows(Query(window=Window()), Scope.all())
-            ]
+            found: list[Row] = [dict(document(row)) for row in local.rows(query, Scope.all())]
         finally:
             reader.close()
     return found[::-1]
@@ -85,14 +88,14 @@ def rows_of_lines(lines: Sequence[str], **options: Any) -> list[Row]:
 
 
 def _import(logs: Sequence[Path], journal: Path, wanted: Options, domains: Sequence[str]) -> None:
-    writer = Writer.open(journal)
-    try:
-        locality = Locality(local_domains=domains, inside_networks=())
-        files = [LogFile(str(log), open_raw(str(log))) for log in logs]
-        for _ in Import(files, Correlator(writer, locality=locality), writer, wanted).steps():
+    locality = Locality(local_domains=domains, inside_networks=())
+    with ExitStack() as stack:
+        raws = [stack.enter_context(open_raw(str(log))) for log in logs]
+        files = [LogFile(str(log), raw) for log, raw in zip(logs, raws, strict=True)]
+        writer = stack.enter_context(Writer.open(journal))
+        correlator = Correlator(writer, locality=locality)
+        for _ in Import(files, correlator, writer, wanted).steps():
             pass
-    finally:
-        writer.close()
 
 
 # -- lines ----------------------------------------------------------------------------------

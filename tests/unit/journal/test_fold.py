@@ -193,6 +193,17 @@ def test_expired_deleted_and_held_are_told_apart() -> None:
     assert expired.done_at_us == 9 * SECOND
 
 
+def test_a_log_that_begins_in_the_middle_tells_the_sender_late() -> None:
+    hop = tried(3, b"a@example.com", b"sent", next_queue_id=b"Q2", next_hop=b"queued")
+    inner = [queued(4, b"Q2"), tried(5, b"a@example.com", b"sent", b"Q2")]
+    assert folded([hop, *inner]).message.sender == b"s@example.net"
+    expired = say(9, Kind.EXPIRED, word=b"expired", sender=b"s@example.net")
+    assert folded([expired]).message.sender == b"s@example.net"
+    assert rows(expired) == [(None, None, "error", "expired")]
+    of_an_older_release = expired._replace(fields=expired.fields[:1])
+    assert folded([of_an_older_release]).message.sender is None
+
+
 def test_the_first_score_that_is_a_number_is_the_spam_score() -> None:
     verdicts = [
         say(1, Kind.VERDICT, filter=b"a", score=b"much"),

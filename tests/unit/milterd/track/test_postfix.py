@@ -238,7 +238,7 @@ def test_only_what_was_sent_goes_on() -> None:
             {
                 "kind": b"MESSAGE_ID",
                 "id": b"AB12",
-                "message_id": b"a, b=c> d@example.com",
+                "message_id": b"a, b=c",
                 "instance": b"postfix",
             },
         ),
@@ -273,7 +273,12 @@ def test_only_what_was_sent_goes_on() -> None:
         (
             "postfix/qmgr",
             b"AB12: from=<a@example.com>, status=force-expired, returned to sender",
-            {"kind": b"EXPIRED", "id": b"AB12", "word": b"force-expired"},
+            {
+                "kind": b"EXPIRED",
+                "id": b"AB12",
+                "word": b"force-expired",
+                "sender": b"a@example.com",
+            },
         ),
         ("postfix/qmgr", b"AB12: removed", {"kind": b"REMOVED", "id": b"AB12"}),
         (
@@ -358,6 +363,24 @@ def test_empty_senders_and_message_ids_are_kept() -> None:
     assert isinstance(queued, Event)
     assert isinstance(named_nothing, Event)
     assert queued.fields[0] == named_nothing.fields[0] == b""
+
+
+@pytest.mark.parametrize(
+    ("logged", "message_id"),
+    [
+        (b"<1@example.com>+29A6080B", b"1@example.com"),
+        (b"<1@example.com> (added by relay)", b"1@example.com"),
+        (b"<cut at the length of a lo", b"cut at the length of a lo"),
+        (b"=?UTF-8?B?PDE5?=", b"=?UTF-8?B?PDE5?="),
+        (b" 1@example.com ", b"1@example.com"),
+    ],
+)
+def test_a_damaged_message_id_is_what_stands_in_its_brackets(
+    logged: bytes, message_id: bytes
+) -> None:
+    event = read("postfix/cleanup", b"AB12: message-id=" + logged)
+    assert isinstance(event, Event)
+    assert event.fields[0] == message_id
 
 
 CLIENT = {"client_name": b"unknown", "client_ip": b"192.0.2.4"}

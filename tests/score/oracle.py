@@ -1,0 +1,146 @@
+"""What a Postfix log says of each recipient, read a second time: small patterns, no shared code.
+
+For logs whose source states no result. A queue file is followed from its first line to its last
+(an id that begins anew is another queue file), to where a delivery says "queued as" or
+"forwarded as" an id of the same host, and to the last word on each recipient. Of refusals the
+lines are counted. Addresses here hold no blanks and no quotes.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tests.score.check import Check, Row, lines_of, rows
+
+_LINE: Final = re.compile(
+    r"^(?P<stamp>\w{3} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\S+) (?P<host>\S+)"
+    r" (?:[\w.-]+/)+(?P<daemon>[\w-]+)\[\d+\]: (?P<text>.*)$"
+)
+_OWN: Final = re.compile(r"^(?P<id>[0-9A-Za-z]{5,}): ?(?P<rest>.*)$")
+_TRY: Final = re.compile(
+    r"^to=<?(?P<to>[^>, ]*)>?, (?:orig_to=<?(?P<orig>[^>, ]*)>?, )?.*?status=(?P<word>\w+)"
+    r" ?\(?(?P<text>.*?)\)?$"
+)
+_NEXT: Final = re.compile(r"(?:queued|forwarded) as (\w+)\)*$")
+_REFUSED: Final = re.compile(
+    r"^(?P<id>NOQUEUE|[0-9A-Za-z]{5,}): (?:milter-)?reject:"
+    r" (?!VRFY|ETRN|AUTH|STARTTLS|CONNECT from \[)\S+ from \S*\[(?P<ip>[^]]*)\]"
+    r"(?:.* to=<(?P<to>[^>]*)>)?"
+)
+_AGENTS: Final = frozenset(
+    "smtp lmtp local virtual pipe error retry discard relay qmgr cleanup".split()
+)
+_WORDS: Final = {"sent": "sent", "bounced": "error", "deferred": "deferred", "expired": "error"}
+_OURS: Final = {"delivered": "sent", "filtered": "sent", "error": "error", "deferred": "deferred"}
+
+
+class _File:
+    """One queue file."""
+
+    def __init__(self, queue_id: str) -> None:
+        self.queue_id = queue_id
+        self.began = self.ended = self.gave_up = self.deleted = self.probe = False
+        self.message_id = ""
+        self.tries: dict[str, tuple[str, str, str]] = {}  # to → word, next id, orig_to
+        self.hop = False  # another queue file goes on here
+
+
+def checks(path: Path, *, year: int | None = None) -> Iterator[Check]:
+    """The last words of a log beside the rows of our report."""
+    files, refused = _read(path)
+    expected = Counter(_fates(files))
+    found = rows([path], year=year)
+    name = path.name
+    got = Counter(_fate(row) for row in found if row["attempts"])
+    for fate in sorted({*expected, *got}, key=str):
+        queue_id, recipient, word = fate
+        case = f"{name} {queue_id} {recipient}"
+        yield Check(case, "status", (word, expected[fate]), (word, got[fate]))
+    ours = Counter(row["client_ip"] for row in found if row["status"] == "rejected")
+    for ip in sorted({*refused, *ours}, key=str):
+        yield Check(f"{name} {ip}", "refusals", refused[ip], ours[ip])
+
+
+def _read(path: Path) -> tuple[dict[tuple[str, str], list[_File]], Counter[str]]:
+    """Queue files by host and id, oldest first, and the refusals of each client."""
+    files: dict[tuple[str, str], list[_File]] = {}
+    refused: Counter[str] = Counter()
+    seen: set[tuple[str, str]] = set()
+    for raw in lines_of(path):
+        line = _LINE.match(raw.decode("utf-8", "surrogateescape").rstrip())
+        if line is None:
+            continue
+        if line["daemon"] in ("smtpd", "cleanup", "postscreen"):
+            if no := _REFUSED.match(line["text"]):
+                place = no["id"], no["to"]  # a milter may refuse one recipient twice
+                refused[no["ip"]] += no["id"] == "NOQUEUE" or place not in seen
+                seen.add(place)
+                continue
+        own = _OWN.match(line["text"])
+        if own is None or own["id"] in ("NOQUEUE", "warning", "statistics", "fatal"):
+            continue
+        lives = files.setdefault((line["host"], own["id"]), [])
+        begins = own["rest"].startswith(("client=", "uid="))
+        if not lives or (begins and (lives[-1].began or lives[-1].ended)):
+            lives.append(_File(own["id"]))
+        _note(lives[-1], line["daemon"], own["rest"], begins=begins)
+    return files, refused
+
+
+def _note(file: _File, daemon: str, text: str, *, begins: bool) -> None:
+    """One line about a queue file."""
+    file.began = file.began or begins
+    if text.startswith("message-id="):
+        file.message_id = text[11:].strip("<> ")
+    elif daemon == "postsuper" and text == "removed":
+        file.deleted = file.ended = True
+    elif daemon == "qmgr" and text == "removed":
+        file.ended = True
+    elif daemon == "qmgr" and re.search(r", status=(force-)?expired, returned", text):
+        file.gave_up = True
+    elif daemon in _AGENTS and (tried := _TRY.match(text)):
+        hop = _NEXT.search(tried["text"]) if tried["word"] == "sent" else None
+        file.probe = file.probe or tried["word"] in ("deliverable", "undeliverable")
+        word = _WORDS.get(tried["word"], tried["word"])
+        file.tries[tried["to"].lower()] = word, hop[1] if hop else "", tried["orig"] or ""
+
+
+def _fates(files: dict[tuple[str, str], list[_File]]) -> Iterator[tuple[str, str, str]]:
+    """Queue id of the last hop, recipient there, and the last word on it, of each recipient."""
+    for (host, _), lives in files.items():
+        for file in lives:
+            for _, next_id, _ in file.tries.values():
+                inner = _inner(files, host, file, next_id)
+                if inner is not None:
+                    inner.hop = True
+    for (host, _), lives in files.items():
+        for file in lives:
+            if file.probe:
+                continue
+            for recipient, (word, next_id, _) in file.tries.items():
+                inner = _inner(files, host, file, next_id)
+                if inner is not None and inner.tries:
+                    continue  # told there
+                if word == "deferred" and (file.gave_up or file.deleted):
+                    word = "error"
+                if inner is None:
+                    yield file.queue_id, recipient, word
+
+
+def _inner(
+    files: dict[tuple[str, str], list[_File]], host: str, file: _File, next_id: str
+) -> _File | None:
+    """The queue file that one goes on as: of the same host and with the same Message-ID."""
+    for inner in files.get((host, next_id), []) if next_id else []:
+        same = not file.message_id or not inner.message_id or file.message_id == inner.message_id
+        if inner is not file and same:
+            return inner
+    return None
+
+
+def _fate(row: Row) -> tuple[str, str, str]:
+    """The same of a row of ours: the last queue file is the one that decides."""
+    recipient = (row["final_recipient"] or row["recipient"] or "").lower()
+    return row["queue_ids"][-1], recipient, _OURS.get(row["status"], row["status"])
