@@ -3,13 +3,15 @@
 The tag names the program (``milterd.track.syslog``), and the program alone decides what a
 line can mean. A tag of several parts is Postfix's; a plain one is another program's, looked
 up in ``PROGRAMS``. Lines of programs that are not known tell nothing. Raises nothing.
+
+``message repeated N times: [ TEXT]`` (rsyslogd) stands for N more lines with that text.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from milterd.track import dovecot, losses, postfix
-from milterd.track.scan import UNKNOWN, Parsed
+from milterd.track.scan import UNKNOWN, Parsed, Unknown
 from milterd.track.syslog import Line
 
 __all__ = ["PROGRAMS", "UNKNOWN", "Parsed", "is_mail", "parse"]
@@ -23,14 +25,42 @@ PROGRAMS: Final[Mapping[bytes, Callable[[Line], Parsed]]] = {
 _OTHERS: Final = frozenset({b"cyrus", b"dovecot", b"amavis"})  # cyrus/lmtp is not Postfix's
 
 
+_REPEATED: Final = b"message repeated "
+_MAX_REPEATS: Final = 1_000
+
+
 def parse(line: Line) -> Parsed:
     """The event or events of a line; None: it tells nothing of mail; UNKNOWN: not understood."""
     if line.instance == line.daemon:
         parser = PROGRAMS.get(line.daemon)
-        return None if parser is None else parser(line)
+        if parser is None:
+            return None
+        return _repeats(line) if line.text.startswith(_REPEATED) else parser(line)
     if line.instance in _OTHERS:
         return None
-    return postfix.parse(line)
+    found = postfix.parse(line)
+    if found is UNKNOWN and line.text.startswith(_REPEATED):
+        return _repeats(line)
+    return found
+
+
+def _repeats(line: Line) -> Parsed:
+    """What a line tells that stands for several of one text: each a microsecond later."""
+    count, found, text = line.text[len(_REPEATED) :].partition(b" times: [")
+    if not found or not count.isdigit() or len(count) > 9:
+        return UNKNOWN
+    inner = line._replace(text=text.removesuffix(b"]").strip(b" "))
+    if inner.text.startswith(_REPEATED):
+        return UNKNOWN
+    told = parse(inner)
+    if told is None or isinstance(told, Unknown):
+        return told
+    events = told if isinstance(told, list) else [told]
+    return [
+        event._replace(at_us=event.at_us + step)
+        for step in range(1, min(int(count), _MAX_REPEATS) + 1)
+        for event in events
+    ] or None
 
 
 def is_mail(line: Line) -> bool:

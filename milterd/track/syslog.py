@@ -10,6 +10,10 @@ the reference (now, or the file's own time). Where the first line's year is give
 order of the file is the truth: each line is put where it is nearest to the line before
 it. The order also tells apart the two passes through the hour that the end of daylight
 saving time repeats. A line that has no such header is ``None``: data, not an error.
+
+A container's log may be wrapped: a whole line is the text of another one's, or stands behind
+what the container's runtime writes (milterd.track.wrapped). Then the inner header counts. A
+log in which Postfix speaks without a wrapping is not unwrapped: others' text may imitate it.
 Raises nothing.
 """
 
@@ -17,6 +21,7 @@ from calendar import timegm
 from datetime import datetime, timedelta, tzinfo
 from typing import Final, NamedTuple, Protocol
 
+from milterd.track import wrapped
 from milterd.track.stamps import (
     DAY_US,
     HOUR_US,
@@ -41,7 +46,10 @@ MAX_LINE: Final = 65_536
 
 _SLACK_US: Final = MINUTE_US  # lines may overtake each other by this much
 _MAX_HEADS: Final = 8192
+_MAX_WRAPS: Final = 3
+_DIRECT: Final = frozenset({b"smtpd", b"cleanup", b"qmgr", b"smtp"})  # that Postfix is here
 
+_SYSLOGD: Final = b"syslogd"
 _SECONDS: Final = {b"%02d" % second: second * SECOND_US for second in range(61)}  # 60: leap
 
 
@@ -78,6 +86,8 @@ class LineParser:
         "_day",
         "_day_plain",
         "_day_us",
+        "_depth",
+        "_direct",
         "_heads",
         "_last_us",
         "_minute",
@@ -118,6 +128,8 @@ class LineParser:
         self._minute_us = 0
         self._second = self._offset = b""
         self._second_us = 0
+        self._depth = 0  # how many headers were taken off a line
+        self._direct = False  # whether Postfix spoke in lines of its own
         self._heads: dict[bytes, tuple[bytes, bytes, bytes, bytes, int]] = {}
 
     @property
@@ -142,15 +154,17 @@ class LineParser:
         else:
             stamp = self._stamp(line)
             if stamp is None:
-                return None if line[:1] != b"\0" else self.parse(line.lstrip(b"\0"))
+                return self._bare(line) if line[:1] != b"\0" else self.parse(line.lstrip(b"\0"))
             at_us, begin = stamp
         close = line.find(b"]: ", begin)
         head = self._heads.get(line[begin:close])
         if head is None:
             return self._parse_head(line, at_us, begin)
         text = line[close + 3 :]
-        if not text or text[-1] in b"\r 2" or text[0] in b" [":
+        if not text or text[-1] in b"\r 25" or text[0] in b" [":
             text = _trim(text)
+        if head[1] is head[3] and _begins_line(text):  # of a plain tag, both are one object
+            return self._unwrap(Line(at_us, *head, text))
         return _new(Line, (at_us, *head, text))
 
     def _parse_head(self, line: bytes, at_us: int, begin: int) -> Line | None:
@@ -160,23 +174,53 @@ class LineParser:
             begin += 1
         blank = line.find(b" ", begin)
         if blank < 0:
-            return None
+            return self._bare(line)
         tag_at = blank
         while line[tag_at : tag_at + 1] == b" ":
             tag_at += 1
         colon = _tag_end(line, tag_at)
         if colon < 0:
-            return None
+            if line.startswith(b"last message repeated ", tag_at):  # of which program is not told
+                return Line(at_us, line[begin:blank], _SYSLOGD, b"", _SYSLOGD, 0, line[tag_at:])
+            return self._bare(line)
         tag, _, number = line[tag_at:colon].removesuffix(b"]").partition(b"[")
         if not tag:
             return None
         pid = int(number) if number.isdigit() and len(number) <= 10 else 0
         head = (line[begin:blank], *_split_tag(tag), pid)
+        if not self._depth and head[3] in _DIRECT and head[1] is not head[3]:
+            self._direct = True
         if number.isdigit() and line[colon - 1 : colon + 2] == b"]: ":
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
             self._heads[line[start : colon - 1]] = head
-        return Line(at_us, *head, _trim(line[colon + 1 :]))
+        text = _trim(line[colon + 1 :])
+        found = Line(at_us, *head, text)
+        return self._unwrap(found) if head[1] is head[3] and _begins_line(text) else found
+
+    def _unwrap(self, line: Line) -> Line:
+        """The line that is another one's text; the other one where it is none after all."""
+        if self._direct or self._depth >= _MAX_WRAPS:
+            return line
+        reference = self.reference_us
+        self.reference_us = line.at_us  # the inner stamp has the outer one's year
+        self._depth += 1
+        inner = self.parse(line.text)
+        self._depth -= 1
+        self.reference_us = reference
+        return line if inner is None else inner
+
+    def _bare(self, line: bytes) -> Line | None:
+        """A line without a header: is there one behind what a container's runtime writes?"""
+        if self._direct or self._depth >= _MAX_WRAPS:
+            return None
+        inner = wrapped.unwrap(line)
+        if not inner:
+            return None
+        self._depth += 1
+        found = self.parse(inner)
+        self._depth -= 1
+        return found
 
     # Stamps
 
@@ -314,7 +358,16 @@ def _tag_end(line: bytes, begin: int) -> int:
 def _split_tag(tag: bytes) -> tuple[bytes, bytes, bytes]:
     """Instance, service and daemon of a tag; the one part of a plain tag is both ends."""
     parts = tag.split(b"/")
+    if parts[0] == b"docker":  # docker/{{.Name}}: its line is another program's
+        return parts[-1], b"", parts[-1]
     return parts[0], b"/".join(parts[1:-1]), parts[-1]
+
+
+def _begins_line(text: bytes) -> bool:
+    """Whether a text looks like a stamp's begin: RFC 3164's or RFC 3339's."""
+    if text[3:4] == b" ":
+        return text[9:10] == text[12:13] == b":" or text[8:9] == text[11:12] == b":"
+    return text[4:5] == b"-" and text[7:8] == b"-" and text[13:14] == b":"
 
 
 def _trim(text: bytes) -> bytes:

@@ -1,7 +1,9 @@
 """lightmeter-lines: each field that the source reads of a line, and nothing of lines it does not."""
 
 import re
+from calendar import month_name
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +29,7 @@ _OUTCOMES = {
     "DeferredStatus": "deferred",
     "ExpiredStatus": "expired",
 }
-_MONTHS = {
-    name: number
-    for number, name in enumerate(
-        "January February March April May June July August September October November"
-        " December".split(),
-        start=1,
-    )
-}
+_MONTHS = {name: number for number, name in enumerate(month_name) if name}
 
 
 def checks(folder: Path) -> Iterator[Check]:
@@ -77,8 +72,6 @@ def _header(name: str, line: bytes, expected: dict[str, Any]) -> Iterator[Check]
 
 
 def _stamp(at_us: int) -> dict[str, int]:
-    from datetime import UTC, datetime
-
     at = datetime.fromtimestamp(at_us / 1_000_000, UTC)
     return {
         "Month": at.month, "Day": at.day, "Hour": at.hour, "Minute": at.minute, "Second": at.second,

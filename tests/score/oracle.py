@@ -8,11 +8,11 @@ lines are counted. Addresses here hold no blanks and no quotes.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.score.check import Check, Row, lines_of, rows
+from tests.score.check import Check, Row, lines_of, rows, rows_of_lines
 
 _LINE: Final = re.compile(
     r"^(?P<stamp>\w{3} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\S+) (?P<host>\S+)"
@@ -25,12 +25,12 @@ _TRY: Final = re.compile(
 )
 _NEXT: Final = re.compile(r"(?:queued|forwarded) as (\w+)\)*$")
 _REFUSED: Final = re.compile(
-    r"^(?P<id>NOQUEUE|[0-9A-Za-z]{5,}): (?:milter-)?reject:"
+    r"^(?:(?P<id>NOQUEUE|[0-9A-Za-z]{5,}): )?(?:milter-)?reject:"
     r" (?!VRFY|ETRN|AUTH|STARTTLS|CONNECT from \[)\S+ from \S*\[(?P<ip>[^]]*)\]"
     r"(?:.* to=<(?P<to>[^>]*)>)?"
 )
 _AGENTS: Final = frozenset(
-    "smtp lmtp local virtual pipe error retry discard relay qmgr cleanup".split()
+    ("smtp", "lmtp", "local", "virtual", "pipe", "error", "retry", "discard", "qmgr", "cleanup")
 )
 _WORDS: Final = {"sent": "sent", "bounced": "error", "deferred": "deferred", "expired": "error"}
 _OURS: Final = {"delivered": "sent", "filtered": "sent", "error": "error", "deferred": "deferred"}
@@ -49,10 +49,19 @@ class _File:
 
 def checks(path: Path, *, year: int | None = None) -> Iterator[Check]:
     """The last words of a log beside the rows of our report."""
-    files, refused = _read(path)
+    yield from _compare(path.name, lines_of(path), rows([path], year=year))
+
+
+def checks_of_lines(name: str, lines: Sequence[str]) -> Iterator[Check]:
+    """The same for lines that are in no file."""
+    raws = [line.encode("utf-8", "surrogateescape") for line in lines]
+    yield from _compare(name, raws, rows_of_lines(lines))
+
+
+def _compare(name: str, lines: Sequence[bytes], found: list[Row]) -> Iterator[Check]:
+    """Both, recipient by recipient and client by client."""
+    files, refused = _read(lines)
     expected = Counter(_fates(files))
-    found = rows([path], year=year)
-    name = path.name
     got = Counter(_fate(row) for row in found if row["attempts"])
     for fate in sorted({*expected, *got}, key=str):
         queue_id, recipient, word = fate
@@ -63,21 +72,24 @@ def checks(path: Path, *, year: int | None = None) -> Iterator[Check]:
         yield Check(f"{name} {ip}", "refusals", refused[ip], ours[ip])
 
 
-def _read(path: Path) -> tuple[dict[tuple[str, str], list[_File]], Counter[str]]:
+def _read(
+    lines: Sequence[bytes],
+) -> tuple[dict[tuple[str, str], list[_File]], Counter[str]]:
     """Queue files by host and id, oldest first, and the refusals of each client."""
     files: dict[tuple[str, str], list[_File]] = {}
     refused: Counter[str] = Counter()
-    seen: set[tuple[str, str]] = set()
-    for raw in lines_of(path):
+    seen: set[object] = set()
+    for raw in lines:
         line = _LINE.match(raw.decode("utf-8", "surrogateescape").rstrip())
         if line is None:
             continue
-        if line["daemon"] in ("smtpd", "cleanup", "postscreen"):
-            if no := _REFUSED.match(line["text"]):
-                place = no["id"], no["to"]  # a milter may refuse one recipient twice
-                refused[no["ip"]] += no["id"] == "NOQUEUE" or place not in seen
-                seen.add(place)
-                continue
+        no = _REFUSED.match(line["text"])
+        if no and line["daemon"] in ("smtpd", "cleanup", "postscreen"):
+            # A milter may refuse one recipient twice; lines alike in all are one event.
+            what = (no["id"], no["to"]) if no["id"] not in (None, "NOQUEUE") else line[0]
+            refused[no["ip"]] += what not in seen
+            seen.add(what)
+            continue
         own = _OWN.match(line["text"])
         if own is None or own["id"] in ("NOQUEUE", "warning", "statistics", "fatal"):
             continue
@@ -143,4 +155,5 @@ def _inner(
 def _fate(row: Row) -> tuple[str, str, str]:
     """The same of a row of ours: the last queue file is the one that decides."""
     recipient = (row["final_recipient"] or row["recipient"] or "").lower()
-    return row["queue_ids"][-1], recipient, _OURS.get(row["status"], row["status"])
+    status = str(row["status"])
+    return str(row["queue_ids"][-1]), str(recipient), _OURS.get(status, status)

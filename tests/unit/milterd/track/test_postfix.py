@@ -365,6 +365,39 @@ def test_empty_senders_and_message_ids_are_kept() -> None:
     assert queued.fields[0] == named_nothing.fields[0] == b""
 
 
+def test_a_repeated_message_is_as_many_events_each_at_its_own_instant() -> None:
+    refused = (
+        b"NOQUEUE: reject: RCPT from unknown[192.0.2.4]: 450 4.7.1 Client host rejected: cannot"
+        b" find your hostname, [192.0.2.4]; from=<s@example.org> to=<x@example.com> proto=SMTP"
+        b" helo=<h.example>"
+    )
+    once = read("postfix/smtpd", refused)
+    assert isinstance(once, Event)
+    for text in (b"message repeated 3 times: [ %s]", b"message repeated 3 times: [%s]"):
+        told = read("postfix/smtpd", text % refused)
+        assert told == [once._replace(at_us=once.at_us + step) for step in (1, 2, 3)]
+    many = read("postfix/smtpd", b"message repeated 999999 times: [ %s]" % refused)
+    assert isinstance(many, list)
+    assert len(many) == 1_000
+    assert read("postfix/smtpd", b"message repeated 0 times: [ %s]" % refused) is None
+    chatter = b"lost connection after AUTH from unknown[192.0.2.4]"
+    assert read("postfix/smtpd", b"message repeated 2 times: [ %s]" % chatter) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"message repeated x times: [ AB12: removed]",
+        b"message repeated 2 times",
+        b"message repeated 9999999999 times: [ AB12: removed]",
+        b"message repeated 2 times: [ message repeated 2 times: [ AB12: removed]]",
+        b"message repeated 2 times: [ what is this]",
+    ],
+)
+def test_what_only_looks_repeated_is_unknown(text: bytes) -> None:
+    assert read("postfix/qmgr", text) is UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("logged", "message_id"),
     [

@@ -106,6 +106,68 @@ def test_a_line_without_a_header_is_none(line: bytes) -> None:
     assert reader.parse(line) is None
 
 
+INNER = b"Nov 23 18:30:01 mx postfix/qmgr[1]: AB12: removed"
+
+
+@pytest.mark.parametrize(
+    "wrapping",
+    [
+        b"2026-11-23T18:30:05+00:00 host smtp-out[985]: %s",
+        b"Nov 23 18:30:05 host docker/mail[985]: %s",
+        b"Nov 23 18:30:05 host a1b2c3d4e5f6[985]: Nov 23 18:30:04 inner relay[7]: %s",
+        b"2026-11-23T18:30:05.123456789Z %s",
+        b"2026-11-23T18:30:05.123456789Z stdout F %s",
+        b"2026-11-23T18:30:05.123456789+01:00 stderr P %s",
+        b"postfix-1  | %s",
+        b'{"log":"%s\\n","stream":"stdout","time":"2026-11-23T18:30:05.1Z"}',
+    ],
+)
+def test_the_header_inside_a_container_s_wrapping_counts(wrapping: bytes) -> None:
+    reader = parser()
+    for _ in range(2):  # the second time heads are known
+        line = reader.parse(wrapping % INNER)
+        assert line == parser().parse(INNER)
+    assert reader.parse(wrapping % b"Starting Postfix") in (
+        None,
+        parser().parse(wrapping % b"Starting Postfix"),
+    )
+
+
+def test_a_wrapped_stamp_without_a_year_has_that_of_its_wrapping() -> None:
+    line = parser().parse(
+        b"2019-01-01T00:00:01Z host out[9]: Dec 31 23:59:59 mx postfix/qmgr[1]: x"
+    )
+    assert line is not None
+    assert line.at_us == us("2018-12-31T23:59:59+00:00")
+
+
+def test_where_postfix_speaks_itself_nothing_is_unwrapped() -> None:
+    forged = b"Nov 23 18:30:02 mx webapp[7]: " + INNER.replace(b"18:30:01", b"18:30:02")
+    reader = parser()
+    assert reader.parse(INNER) is not None
+    line = reader.parse(forged)
+    assert line is not None
+    assert (line.daemon, line.pid) == (b"webapp", 7)
+    assert reader.parse(b"web | " + INNER) is None
+
+
+def test_wrappings_have_an_end() -> None:
+    raw = b"Nov 23 18:30:01 host out[9]: " * 2_000 + INNER
+    line = parser().parse(raw)
+    assert line is not None
+    assert line.daemon == b"out"
+    assert parser().parse(b"a | " * 2_000 + INNER) is None
+    assert parser().parse(b'{"log":' * 9_000) is None
+    assert parser().parse(b'{"log":"' + b"[" * 9_000) is None
+    assert parser().parse(b'{"log":"x", "log":7}') is None
+
+
+def test_what_syslogd_repeats_is_nobody_s() -> None:
+    line = parser().parse(b"Nov 23 18:30:01 mx last message repeated 3 times")
+    assert line is not None
+    assert (line.host, line.daemon) == (b"mx", b"syslogd")
+
+
 def test_padding_line_ends_and_nul_runs_are_no_part_of_the_text() -> None:
     reader = parser()
     for raw in (
