@@ -76,6 +76,7 @@ truth: $(COMPILED)/.done  ## 100k messages: our rows, the truth, pflogsumm's and
 	env PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR) $(BIN)/python -m tests.bench.truth $(TRUTH)
 
 soak: setup $(COMPILED)/.done  ## the long form of the tests that have one, and the unit tests on compiled modules
+	@tools/setup run soak
 	$(SUDO) $(BIN)/python -m pytest -q -m soak
 	env PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED):$(CURDIR) \
 	  $(BIN)/python -m pytest -q tests/unit/journal tests/unit/milterd

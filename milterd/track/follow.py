@@ -7,8 +7,9 @@ position is opaque JSON and moves only over what was returned: commit it with th
 A line without its newline waits for it. Runs of NUL bytes, which a crash leaves, are
 skipped; lines over ``max_line`` are cut to one byte more, for the reader to count.
 
-What cannot be read any more is a gap. Raises ValueError for a position it did not make,
-OSError where the file may not be read.
+What cannot be read any more is a gap, and so is every copytruncate: lines written between
+copy and cut are in no file, and nothing tells whether there were any. Raises ValueError for
+a position it did not make, OSError where the file may not be read.
 """
 
 import json
@@ -22,6 +23,8 @@ from typing import Final, NamedTuple
 from milterd.track.generations import (
     Content,
     Generation,
+    Kept,
+    Position,
     older_generations,
     parse_position,
 )
@@ -30,6 +33,10 @@ from milterd.track.syslog import MAX_LINE
 _MAX_OPEN: Final = 32
 _QUIET_S: Final = 30.0
 _TICK_US: Final = 20_000
+
+
+Chain = list[tuple[Path, tuple[int, int] | None]]
+"""The followed name first, then its generations; each with device and inode."""
 
 
 class FollowGap(NamedTuple):
@@ -70,11 +77,15 @@ class Follower:
         self._now_us = now_us
         self._files: list[Generation] = []  # oldest first, generations without a hole
         whole = older is not None if history is None else history
-        self._kept, since_us = parse_position(position)
+        known = parse_position(position)
+        self._kept = known.files
         # The clock of file systems ticks coarsely, and is behind by up to a tick.
         start_us = 0 if whole else now_us() - _TICK_US
-        self._since_us = start_us if since_us is None else since_us
-        self._walked: object = None  # the chain of files as it was last walked
+        self._since_us = start_us if known.since is None else known.since
+        begun = _stat(path) if position is None else None
+        self._inode = begun[1] if begun else known.inode
+        self._cuts = known.cuts
+        self._walked: Chain = []  # the files as they were last looked through
         self._gaps: list[FollowGap] = []
         self.caught_up = False
         """Whether the last read came to the end of the newest file."""
@@ -104,7 +115,8 @@ class Follower:
     def position(self) -> bytes:
         """Where the next read goes on."""
         kept = [file.kept() for file in self._files if file.head] or self._kept
-        return json.dumps({"v": 1, "files": kept, "since": self._since_us}).encode()
+        known = Position(kept, self._since_us, self._cuts, self._inode)
+        return json.dumps({"v": 1, **known._asdict()}).encode()
 
     def gaps(self) -> list[FollowGap]:
         """What was lost since this was asked last."""
@@ -150,6 +162,9 @@ class Follower:
         if end:
             file.at += end
             file.touched = self._clock()
+        if file.torn and file.ended:  # told where it is: behind the copy, before what came then
+            file.torn = False
+            self._gap("truncated")
         return looked
 
     def _look(self, file: Generation, left: int) -> tuple[bytes, bool]:
@@ -208,7 +223,11 @@ class Follower:
         elif self._kept:
             self._restore()
         elif (found := self._walk(lambda _content: False)) is not None:
-            self._adopt(found[0], since_us=self._since_us)
+            # Rotated since following began, and the file is the same: it was copied and cut.
+            path = self._walked[0][1]
+            cut = bool(self._since_us and path and path[1] == self._inode)
+            cut = cut and not any(file.content.packed for file in found[0])  # freed, used again
+            self._adopt(found[0], since_us=self._since_us, torn=cut)
 
     def _append_unseen(self) -> None:
         """The newest known file is not ``path`` any more: open what came after it."""
@@ -216,6 +235,7 @@ class Follower:
         if found is None:
             return
         unseen, hit = found
+        self._cuts = False
         # Without a hit the newest known file has left the chain: what is younger is new.
         since_us = 0 if hit else self._files[-1].mtime_us
         findable = any(file.head for file in self._files)  # else only the inode could tell
@@ -230,7 +250,7 @@ class Follower:
         def known(file: Generation) -> bool:
             for index, one in missing.items():
                 if one.is_head_of(file.head):
-                    file.at, file.skipping = one.at, one.skipping
+                    file.at, file.skipping, file.torn = one.at, one.skipping, one.torn
                     matched[index] = file
                     del missing[index]
                     return True
@@ -243,11 +263,21 @@ class Follower:
         for _, file in sorted(matched.items()):
             self._add(file)
         newest = len(self._kept) - 1
-        self._adopt(unseen, since_us=0 if hit else self._kept[newest].mtime_us)
+        cut = newest in matched and self._was_cut(matched[newest], self._kept[newest], unseen)
+        if cut:
+            matched[newest].torn = self._cuts = True
+        self._adopt(unseen, since_us=0 if hit else self._kept[newest].mtime_us, torn=cut)
         if self._files:  # where there is none at all, one may be about to be made
             self._kept = []
             if newest not in matched:
                 self._gap("rotated_away")
+
+    def _was_cut(self, file: Generation, kept: Kept, later: Collection[Generation]) -> bool:
+        """Was the newest known file copied and cut, while nobody followed it?"""
+        if not file.is_copy_of(kept, self._walked[0][1]):
+            return False
+        # Of several packed rotations later the inode alone would tell it, and it tells too little.
+        return self._cuts or not file.content.packed or len(later) == 1
 
     def _replace(self, file: Generation) -> None:
         """A file was cut, or may have been: what it held is in a generation, if anywhere."""
@@ -278,11 +308,13 @@ class Follower:
         unseen, hit = found
         file.close()
         self._files = others
+        cut = file.key == self._walked[0][1]  # else renamed while the files were looked through
+        self._cuts = self._cuts or bool(copies)
         for copy in copies:
-            copy.at, copy.skipping = file.at, file.skipping
+            copy.at, copy.skipping, copy.torn = file.at, file.skipping, True
             self._drop(copy.key)  # met before, when it was still empty
             self._add(copy)
-        self._adopt(unseen, since_us=0 if hit else file.mtime_us)
+        self._adopt(unseen, since_us=0 if hit else file.mtime_us, torn=cut)
         if held and not copies:
             self._gap("truncated")
 
@@ -340,18 +372,24 @@ class Follower:
             file.close()
         return None
 
-    def _chain(self) -> tuple[object, list[Path]]:
+    def _chain(self) -> tuple[Chain, list[Path]]:
         """What tells whether a file was moved, and the files there are, newest first."""
         paths = [self._path, *self._older()]
         status = [(path, _stat(path)) for path in paths]
         return status, paths if status[0][1] else paths[1:]
 
-    def _adopt(self, unseen: Collection[Generation], *, since_us: int) -> int:
-        """Take on the files that are new, the oldest first; how many they were."""
+    def _adopt(self, unseen: Collection[Generation], *, since_us: int, torn: bool = False) -> int:
+        """Take on the files that are new, the oldest first; how many they were.
+
+        ``torn``: the rotated ones are copies, made before the file was cut.
+        """
         path = _stat(self._path)
+        walked = self._walked[0][1]
         count = 0
         for file in reversed(list(unseen)):
             if file.mtime_us >= since_us or file.key == path:
+                file.torn = torn and file.key != walked
+                self._cuts = self._cuts or file.torn
                 self._add(file)
                 count += 1
             else:

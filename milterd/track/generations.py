@@ -145,6 +145,8 @@ class Kept(NamedTuple):
     at: int
     skipping: bool
     mtime_us: int
+    inode: int = 0  # 0: a position of an earlier release
+    torn: bool = False
 
     def is_head_of(self, head: bytes) -> bool:
         """Do these first bytes belong to the file, or to a copy of it?"""
@@ -154,7 +156,9 @@ class Kept(NamedTuple):
 class Generation:
     """One generation that is being read."""
 
-    __slots__ = ("at", "content", "ended", "head", "mtime_us", "skipping", "touched", "unsure")
+    __slots__ = (
+        "at", "content", "ended", "head", "mtime_us", "skipping", "torn", "touched", "unsure",
+    )  # fmt: skip
 
     def __init__(self, content: Content) -> None:
         self.content = content
@@ -163,6 +167,7 @@ class Generation:
         self.head = content.head
         self.mtime_us = content.mtime_us
         self.unsure = not self.head
+        self.torn = False  # a copy: the file was cut after it was made, and lines may lie between
         self.ended = False
         self.touched = 0.0
 
@@ -177,7 +182,20 @@ class Generation:
 
     def kept(self) -> Kept:
         size, head = len(self.head), fingerprint(self.head)
-        return Kept(size, head, self.at, self.skipping, self.mtime_us)
+        inode = self.content.inode
+        return Kept(size, head, self.at, self.skipping, self.mtime_us, inode, self.torn)
+
+    def is_copy_of(self, kept: Kept, path: tuple[int, int] | None) -> bool:
+        """May this be a copy of a file that was cut then? ``path``: what has its name now.
+
+        A renamed file keeps its inode. A packed one has another in any case; then it may be a
+        copy where the file with the name has the old inode (inodes are used again, too).
+        """
+        if not kept.inode:
+            return False
+        if self.content.packed:
+            return path is not None and path[1] == kept.inode
+        return self.content.inode != kept.inode
 
     def is_twin(self, other: "Generation") -> bool:
         """Have both the same content, as far as both have any (copytruncate at work)?"""
@@ -196,12 +214,22 @@ class Generation:
         return True
 
 
-def parse_position(position: bytes | None) -> tuple[list[Kept], int | None]:
-    """The files of a position, and from when on files count where it has none."""
+class Position(NamedTuple):
+    """What a follower's position says."""
+
+    files: list[Kept]
+    since: int | None = None  # from when on rotated files count, where no file is known yet
+    cuts: bool = False  # the last rotation that was told apart was a copytruncate
+    inode: int = 0  # of the file that had the name when following began
+
+
+def parse_position(position: bytes | None) -> Position:
+    """A position as ``Follower.position`` gives it; None: nothing is known."""
     if position is None:
-        return [], None
+        return Position([])
     try:
         known = json.loads(position)
-        return [Kept(*one) for one in known["files"]], known.get("since")
+        files = [Kept(*one) for one in known["files"]]
+        return Position(files, known.get("since"), known.get("cuts", False), known.get("inode", 0))
     except (TypeError, KeyError) as error:
         raise ValueError(f"not a follower's position: {position!r}") from error

@@ -58,6 +58,8 @@ class Intake:
         self._host = host
         self._names = names or {}
         self.tally = Tally()
+        self.latest_us = 0
+        """The stamp of the latest line that has one."""
 
     def take(self, raw: bytes) -> None:
         """One line without its newline. Never raises on what a line says."""
@@ -67,6 +69,7 @@ class Intake:
         if line is None:
             self._unknown(raw)
             return
+        self.latest_us = line.at_us
         if line.at_us > tally.last_us:
             tally.last_us = line.at_us
         if not tally.first_us or line.at_us < tally.first_us:

@@ -56,6 +56,7 @@ class Source:
         self.waiting: deque[bytes] = deque()  # read, and not folded yet
         self.witness = Witness("milter" if intake is None else "log", beat_us=beat_us)
         self._readable = True
+        self.looked_us = 0  # when the last read began: what was written later is not in it
 
     def resume(self, writer: Writer) -> None:
         """Take up coverage where an earlier process left it."""
@@ -67,6 +68,7 @@ class Source:
         """Have the next lines wait; False where there are none. A file may be unreadable."""
         if self.waiting:
             return True
+        self.looked_us = _now_us()
         try:
             lines, _ = self.follower.read(READ_BYTES)
         except OSError as error:
@@ -84,7 +86,7 @@ class Source:
         """All that was read is in the correlator now."""
         self.position = self.follower.position
         if self.intake is not None:
-            self.witness.seen(self.intake.tally.last_us)
+            self.witness.seen(min(self.intake.latest_us, self.looked_us))  # no stamp in the future
 
     @property
     def caught_up(self) -> bool:
@@ -198,7 +200,7 @@ class Tracker:
         correlator.flush()
         for source in self._sources:
             if tick:
-                source.witness.tick(_now_us(), caught_up=source.caught_up)
+                source.witness.tick(source.looked_us, caught_up=source.caught_up)
                 if source.intake is not None:
                     source.intake.clock(_now_us())
             self._cover(source)

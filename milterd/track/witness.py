@@ -51,13 +51,18 @@ class Witness:
 
     def lost(self, reason: str, at_us: int) -> None:
         """Lines are missing between the last one seen and the next."""
+        if not self.last_us or self.last_us > at_us:
+            self.last_us = at_us  # a clock that was ahead must not put it into the future
         self._lost = reason
-        if not self.last_us:
-            self.last_us = at_us
+        self._gap(self.last_us, self.last_us + SECOND, reason)  # more when the next one is seen
+
+    def _gap(self, begin_us: int, end_us: int, reason: str) -> None:
+        """A gap of the log; its stamps are whole seconds, so it began up to one before."""
+        self._gaps.append(Gap(self.source, begin_us - SECOND, end_us, reason))
 
     def _interval(self, begin_us: int, end_us: int) -> None:
         if self._lost is not None:
-            self._gaps.append(Gap(self.source, begin_us, end_us, self._lost))
+            self._gap(begin_us, end_us, self._lost)
             self._lost = None
         else:
             self._covered.append((begin_us, end_us))
@@ -88,6 +93,7 @@ class Witness:
         if not caught_up or not self.last_us:
             return
         if self.source == "log":
+            self.last_us = min(self.last_us, now_us)  # it is after now where the clock was set back
             self.seen(now_us)
         elif now_us - self.last_us > self._beat_us:
             self._gaps.append(Gap(self.source, self.last_us, now_us, "not_running"))

@@ -222,3 +222,82 @@ def test_a_line_that_a_full_disk_kept_from_being_folded_is_folded_later(
 def position(settings: config.Config) -> bytes:
     with Writer.open(settings.journal.directory) as journal:
         return journal.position(f"log {settings.log.files[0]}") or b""
+
+
+def test_a_loss_is_a_gap_at_once_and_grows_to_the_next_line() -> None:
+    witness = Witness("log")
+    witness.seen(100 * SECOND)
+    witness.lost("truncated", 100 * SECOND + 20_000)
+    assert witness.gaps() == [Gap("log", 99 * SECOND, 101 * SECOND, "truncated")]
+    witness.seen(107 * SECOND)
+    assert witness.gaps() == [Gap("log", 99 * SECOND, 107 * SECOND, "truncated")]
+    assert witness.covered() == []
+
+
+def test_a_clock_that_was_ahead_hides_no_loss() -> None:
+    witness = Witness("log")
+    witness.seen(100 * SECOND)
+    witness.tick(3700 * SECOND, caught_up=True)  # an hour ahead
+    witness.lost("truncated", 110 * SECOND)  # and back
+    witness.tick(111 * SECOND, caught_up=True)
+    assert witness.gaps()[-1] == Gap("log", 109 * SECOND, 111 * SECOND, "truncated")
+    witness.tick(3701 * SECOND, caught_up=True)
+    witness.tick(200 * SECOND, caught_up=True)
+    assert witness.last_us == 200 * SECOND
+
+
+def test_a_stamp_in_the_future_covers_nothing_that_has_not_been(settings: config.Config) -> None:
+    began = now_us()
+    append(settings, [log_line("qmgr[1]: 4AAAA: removed", began + 3600 * SECOND)])
+    with Writer.open(settings.journal.directory) as journal:
+        tracker = make(settings, journal)
+        drain(tracker)
+        tracker.stop()
+    with Reader.open(settings.journal.directory) as reader:
+        ends = [span.end_us for span in reader.coverage() if span.source == "log"]
+    assert all(end <= now_us() for end in ends)
+
+
+def test_copytruncate_is_a_gap_in_the_coverage_of_the_log(settings: config.Config) -> None:
+    log = settings.log.files[0]
+    append(settings, message("4AAAA"))
+    with Writer.open(settings.journal.directory) as journal:
+        tracker = make(settings, journal)
+        drain(tracker)
+        append(settings, message("4BBBB"))
+        log.with_name("mail.log.1").write_bytes(log.read_bytes())
+        append(settings, message("4CCCC"))
+        os.truncate(log, 0)  # 4CCCC is in no file
+        append(settings, message("4DDDD"))
+        drain(tracker)
+        tracker.stop()
+    assert recipients(settings) == [f"4{name * 4}@example.net" for name in "abd"]
+    with Reader.open(settings.journal.directory) as reader:
+        gaps = [span for span in reader.coverage() if isinstance(span, Gap)]
+    assert [(gap.source, gap.reason) for gap in gaps] == [("log", "truncated")]
+
+
+def test_a_log_that_is_rotated_while_the_disk_is_full_loses_nothing(
+    settings: config.Config, expected_log: ExpectedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected_log("disk full")
+    monkeypatch.setattr("milterd.track.tracker.FULL_S", 0.0)
+    log = settings.log.files[0]
+    with Writer.open(settings.journal.directory) as journal:
+        tracker = make(settings, journal)
+        commit = journal.commit
+
+        def full(_positions: object = None) -> int:
+            raise DiskFullError(settings.journal.directory, "no space left")
+
+        monkeypatch.setattr(journal, "commit", full)
+        for number in range(4):
+            append(settings, message(f"4{number}AAA"))
+            tracker.turn()
+            os.rename(log, log.with_name(f"mail.log.{9 - number}"))
+            tracker.turn()
+            log.touch()
+        monkeypatch.setattr(journal, "commit", commit)
+        drain(tracker)
+        tracker.stop()
+    assert recipients(settings) == [f"4{number}aaa@example.net" for number in range(4)]
