@@ -27,7 +27,9 @@ class Coverage:
             if rest[:1] == _COVER:
                 self._covers.setdefault(source.decode(), []).append((begin, end))
             elif rest[:1] == _GAP:
-                self._gaps.append(Gap(source.decode(), begin, end, value[8:].decode()))
+                reason, _, lost = value[8:].partition(b"\0")
+                gap = Gap(source.decode(), begin, end, reason.decode(), int(lost or 0))
+                self._gaps.append(gap)
 
     def extend(self, source: str, begin_us: int, end_us: int) -> None:
         """The source was up and gapless from begin to end; touching intervals join."""
@@ -41,16 +43,21 @@ class Coverage:
         self._covers[source] = sorted(joined)
 
     def gap(self, gap: Gap) -> None:
-        """The source was not recording; a gap that touches one of its kind joins it."""
-        begin, end = gap.begin_us, gap.end_us
+        """The source was not recording; a gap that touches one of its kind joins it.
+
+        What was lost is added up, but for a gap within another: that was told before.
+        """
+        begin, end, lost = gap.begin_us, gap.end_us, gap.lost
         others = []
         for other in self._gaps:
             same = other.source == gap.source and other.reason == gap.reason
             if same and other.begin_us <= end and other.end_us >= begin:
+                inside = other.begin_us <= gap.begin_us and other.end_us >= gap.end_us
+                lost = max(lost, other.lost) if inside else lost + other.lost
                 begin, end = min(begin, other.begin_us), max(end, other.end_us)
             else:
                 others.append(other)
-        others.append(Gap(gap.source, begin, end, gap.reason))
+        others.append(Gap(gap.source, begin, end, gap.reason, lost))
         self._gaps = sorted(others, key=lambda each: (each.begin_us, each))
 
     def forget(self, before_us: int) -> None:
@@ -76,7 +83,8 @@ class Coverage:
                 kept[source.encode() + b"\0" + _COVER + _bytes(begin)] = _bytes(end)
         for gap in self._gaps:
             key = gap.source.encode() + b"\0" + _GAP + _bytes(gap.begin_us) + gap.reason.encode()
-            kept[key] = _bytes(gap.end_us) + gap.reason.encode()
+            counted = b"\0%d" % gap.lost if gap.lost else b""
+            kept[key] = _bytes(gap.end_us) + gap.reason.encode() + counted
         return kept
 
 

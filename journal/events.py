@@ -103,7 +103,7 @@ FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.TLS_IN: ("client_ip", "tls"),
     Kind.TLS_OUT: ("relay", "tls"),
     Kind.DISCONNECT: ("client_ip",),
-    Kind.GAP: ("source", "reason", "text"),
+    Kind.GAP: ("source", "reason", "text", "lost", "unit", "phase"),
 }  # fmt: skip
 """The names of ``Event.fields``, by kind. New names go at the end: old records lack them."""
 

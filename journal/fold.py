@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
-from journal import kinds
+from journal import echoes, kinds
 from journal.events import ABSENT, Event
 from journal.legs import (
     D_FINAL,
@@ -21,7 +21,7 @@ from journal.legs import (
 )
 from journal.locality import Locality
 from journal.recipients import rows_of
-from journal.records import Message, Record
+from journal.records import FLAG_ECHOED, Message, Record
 
 KEPT_FIRST: Final = 3
 KEPT_LAST: Final = 7
@@ -42,6 +42,11 @@ def fold(
     flags: int = 0,
 ) -> Record:
     """The record of a message: ``events`` (and the keys of attempts let go earlier), folded."""
+    events = list(events)
+    if echoes.told_twice(events):
+        heard = echoes.without(sorted(set(events)))
+        flags |= FLAG_ECHOED if len(heard) < len(set(events)) else 0
+        events = heard
     kept, keys = canonical(events, dropped)
     legs = split_legs(kept)
     return Record(_message(kept, keys, legs, id, host, locality, flags), kept, keys)
@@ -146,6 +151,8 @@ def _message(
     sources = 0
     for event in events:
         sources |= 1 << event.source
+    if flags & FLAG_ECHOED:
+        sources |= 1 << echoes.LOG
     client = _client(first)
     sender = _sender(legs)
     login = _login(first)

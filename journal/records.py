@@ -107,6 +107,9 @@ class Message(NamedTuple):
 FLAG_AMBIGUOUS: Final = 1
 """A join that could have been made in two ways was not made."""
 
+FLAG_ECHOED: Final = 2
+"""The log told what journald told, too: its events are not kept twice (journal.echoes)."""
+
 
 class Record(NamedTuple):
     """A message with the evidence it was folded from: what one key of the journal holds."""
@@ -124,15 +127,16 @@ class Record(NamedTuple):
 class Gap(NamedTuple):
     """An interval in which one source was not recording, and why."""
 
-    source: str  # "milter", "log"
+    source: str  # "milter", "log", "journald"
     begin_us: int
     end_us: int
-    reason: str  # not_running, milter_unreachable, rotated_away, rate_limited, truncated
+    reason: str  # not_running, milter_unreachable, rotated_away, rate_limited, truncated, overflow
+    lost: int = 0  # lines that are known to be missing; 0: nobody counted them
 
 
 class Cover(NamedTuple):
     """An interval in which one source was up and gapless (or an import's span)."""
 
-    source: str  # "milter", "log", "import"
+    source: str  # "milter", "log", "journald", "import"
     begin_us: int
     end_us: int

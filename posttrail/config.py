@@ -19,6 +19,14 @@ from posttrail.errors import ConfigError, NoInputError
 DEFAULT_PATH: Final = Path("/etc/posttrail/posttrail.toml")
 VARIABLE: Final = "POSTTRAIL_CONFIG"
 SUBJECTS: Final = ("stored", "hashed", "off")
+JOURNALD_UNITS: Final = (
+    "postfix.service", "postfix@*.service", "sendmail.service", "sm-client.service",
+    "exim.service", "exim4.service", "exim4-base.service", "dovecot.service", "amavis.service",
+    "amavisd.service", "amavisd-new.service", "amavis-mc.service", "rspamd.service",
+    "opendkim.service", "opendmarc.service", "spamassassin.service", "spamd.service",
+    "mailscanner.service", "pmg-smtp-filter.service", "pmgpolicy.service",
+)  # fmt: skip
+"""systemd's names of mail programs; patterns as of fnmatch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +52,13 @@ class Milter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """The mail logs to follow and the zone of their year-less stamps."""
+    """The mail logs to follow, the zone of their year-less stamps, and other ways to hear."""
 
     files: tuple[Path, ...] = (Path("/var/log/mail.log"),)
     timezone: str = ""  # "": this machine's
+    journald: bool = False
+    journald_units: tuple[str, ...] = JOURNALD_UNITS
+    journald_directory: str = ""  # "": the system's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +165,10 @@ def _value(key: str, value: object, default: object) -> object:
         if key == "inside_networks":
             _check_networks(value)
         return tuple(map(Path if key == "files" else str, value))
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ValueError("is not true or false")
+        return value
     if isinstance(default, int):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError("is not a whole number above 0")

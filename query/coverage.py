@@ -38,6 +38,7 @@ class Hole:
     begin: str
     end: str
     reason: str
+    lines_lost: int | None  # None: nobody counted them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,15 @@ def document(known: Iterable[Cover | Gap]) -> Coverage:
     for span in _ordered(known):
         begin, end = rfc3339(span.begin_us), rfc3339(span.end_us)
         if isinstance(span, Gap):
-            gaps.append(Hole(source=span.source, begin=begin, end=end, reason=span.reason))
+            gaps.append(
+                Hole(
+                    source=span.source,
+                    begin=begin,
+                    end=end,
+                    reason=span.reason,
+                    lines_lost=span.lost or None,
+                )
+            )
         else:
             gapless = None if span.source == IMPORT else True
             intervals.append(Interval(source=span.source, begin=begin, end=end, gapless=gapless))
@@ -97,6 +106,8 @@ def lines(known: Iterable[Cover | Gap]) -> Iterator[str]:
 def _line(span: Cover | Gap) -> tuple[str, ...]:
     if isinstance(span, Gap):
         said = f"gap: {span.reason.replace('_', ' ')}"
+        if span.lost:
+            said += f", {span.lost:,} lines lost"
     else:
         said = "imported, completeness unknown" if span.source == IMPORT else "recorded"
     begin, end = text_table.local_us(span.begin_us), text_table.local_us(span.end_us)

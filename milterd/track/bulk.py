@@ -21,6 +21,7 @@ from milterd.track.compressed import LogFile
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake, Tally
 from milterd.track.syslog import Splitter, year_of_first, zone
+from posttrail.config import JOURNALD_UNITS
 from posttrail.errors import DataError
 from posttrail.text import safe
 
@@ -49,6 +50,7 @@ class Options:
     year: int | None = None
     mta: str = "auto"
     names: Mapping[bytes, bytes] = field(default_factory=dict)
+    units: tuple[str, ...] = JOURNALD_UNITS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,13 +153,20 @@ class Import:
             timezone=self._zone,
             reference_us=file.reference_us,
             year=self._years[file],
+            units=self._options.units,
         )
 
     def _one(self, file: LogFile, parser: Splitter, done: int, sized: int) -> Iterator[Progress]:
         """One file's lines."""
         options = self._options
         intake = Intake(
-            parser, self._correlator, self._writer, host=options.host.encode(), names=options.names
+            parser,
+            self._correlator,
+            self._writer,
+            host=options.host.encode(),
+            names=options.names,
+            source=formats.source(parser),
+            units=options.units,
         )
         first = file.head()[0]
         take = intake.take

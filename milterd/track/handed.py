@@ -21,6 +21,7 @@ from milterd.track.compressed import LogFile
 from milterd.track.control import Caller, Door, plain
 from milterd.track.correlate import Correlator
 from milterd.track.sessions import Sessions
+from posttrail.config import JOURNALD_UNITS
 from posttrail.errors import EX_DATAERR, EX_TEMPFAIL, DataError, PosttrailError
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Job:
             year=options["year"],
             mta=options["mta"],
             names=names,
+            units=tuple(options.get("units", JOURNALD_UNITS)),
         )
         self.caller = caller
         self._correlator = correlator

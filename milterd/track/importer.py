@@ -66,6 +66,7 @@ def import_(
         year=year,
         mta=mta,
         names=_names(options),
+        units=options.config.log.journald_units,
     )
     with ExitStack() as stack:
         raws = [stack.enter_context(open_raw(name)) for name in files]
@@ -155,6 +156,7 @@ def _handed(
             "year": wanted.year,
             "mta": wanted.mta,
             "names": {key.decode(): value.decode() for key, value in wanted.names.items()},
+            "units": list(wanted.units),
             "keep": keep,
         },
     )

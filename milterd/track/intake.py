@@ -6,21 +6,26 @@ it is counted and the first one kept.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from journal import kinds
-from journal.events import Event
+from journal.events import Event, Source
 from journal.records import Gap
 from journal.writer import Writer
 from milterd import spool
-from milterd.track import programs
+from milterd.track import losses, programs
 from milterd.track.correlate import Correlator
+from milterd.track.journald import JournalParser
 from milterd.track.syslog import Line, Splitter
+from posttrail.config import JOURNALD_UNITS
 
 log = logging.getLogger(__name__)
 
 SECOND: Final = 1_000_000
+LOG: Final = int(Source.LOG)
+_SOURCES: Final = {int(Source.LOG): "log", int(Source.JOURNALD): "journald"}
+"""What coverage calls who tells."""
 
 
 class Tally:
@@ -35,12 +40,14 @@ class Tally:
         self.first_unknown = b""
         self.first_us = 0
         self.last_us = 0
+        self.gaps: list[Gap] = []  # what the log says it lost; the newest thousand
 
 
 class Intake:
     """Takes log lines, resolves their stamps and hosts, and gives events to the correlator.
 
-    Every message gets ``host``, or else the name its line prints, mapped by ``names``.
+    Every message gets ``host``, or else the name its line prints, mapped by ``names``. ``source``
+    is who tells: the log, or journald. ``units`` are those whose suppressed lines are a loss.
     """
 
     def __init__(
@@ -51,12 +58,17 @@ class Intake:
         *,
         host: bytes = b"",
         names: Mapping[bytes, bytes] | None = None,
+        source: int = 1,
+        units: Sequence[str] = JOURNALD_UNITS,
     ) -> None:
         self._parser = parser
         self._correlator = correlator
         self._writer = writer
         self._host = host
         self._names = names or {}
+        self._source = source
+        self._units = units
+        self._losing_us = 0  # since when lines are being dropped, as far as the log said
         self.tally = Tally()
         self.latest_us = 0
         """The stamp of the latest line that has one."""
@@ -69,6 +81,7 @@ class Intake:
         if line is None:
             self._unknown(raw)
             return
+        before_us = self.latest_us
         self.latest_us = line.at_us
         if line.at_us > tally.last_us:
             tally.last_us = line.at_us
@@ -81,20 +94,22 @@ class Intake:
                 tally.others += 1
         elif isinstance(event, Event):
             tally.understood += 1
-            self._take(event, line)
+            self._take(event, line, before_us)
         elif isinstance(event, list):
             tally.understood += 1
             for one in event:
-                self._take(one, line)
+                self._take(one, line, before_us)
         else:
             self._unknown(raw)
 
-    def _take(self, event: Event, line: Line) -> None:
+    def _take(self, event: Event, line: Line, before_us: int) -> None:
         if event.kind == kinds.GAP:
-            self._gap(event)
-        else:
-            host = self._host or self._names.get(line.host, line.host)
-            self._correlator.take(event, host)
+            self._gap(event, before_us)
+            return
+        if self._source != LOG:
+            event = event._replace(source=self._source)
+        host = self._host or self._names.get(line.host, line.host)
+        self._correlator.take(event, host)
 
     def clock(self, now_us: int) -> None:
         """A followed log: year-less stamps are near now."""
@@ -105,14 +120,33 @@ class Intake:
         """What the next parser of the same file is to be given as ``after_us``."""
         return self._parser.last_us
 
+    @property
+    def forged(self) -> int:
+        """Lines that claimed to be a mail program's and were not believed."""
+        return self._parser.forged if isinstance(self._parser, JournalParser) else 0
+
     def _unknown(self, raw: bytes) -> None:
         self.tally.unknown += 1
         if not self.tally.first_unknown:
             self.tally.first_unknown = raw[:1000]
 
-    def _gap(self, event: Event) -> None:
+    def _gap(self, event: Event, before_us: int) -> None:
+        """Lines are missing: the milter's around a moment, the log's since the line before."""
         source, reason = event.fields[0].decode(), event.fields[1].decode()
-        self._writer.gap(Gap(source, event.at_us, event.at_us + SECOND, reason))
+        begin_us, end_us, lost = event.at_us, event.at_us + SECOND, 0
+        if source == "log":
+            if not losses.concerns(event, self._units):
+                return
+            source = _SOURCES[self._source]
+            if losses.begins(event):
+                self._losing_us = event.at_us
+            else:
+                begin_us = min(self._losing_us or before_us or begin_us, begin_us)
+                end_us, lost = max(event.at_us, begin_us + 1), losses.count(event)
+                self._losing_us = 0
+        gap = Gap(source, begin_us, end_us, reason, lost)
+        self._writer.gap(gap)
+        self.tally.gaps = [*self.tally.gaps[-999:], gap]
 
 
 def take_record(raw: bytes, correlator: Correlator, host: bytes) -> spool.Body | None:

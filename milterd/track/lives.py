@@ -7,7 +7,7 @@ from its first line to ``removed``. Long ids (postconf(5)) never come again.
 
 from typing import Final
 
-from journal import kinds
+from journal import echoes, kinds
 from journal.events import ABSENT, STARTS, Event
 from journal.records import Record
 
@@ -177,7 +177,8 @@ def _names(event: Event, life: Life) -> bool:
 def _starts(event: Event, life: Life) -> bool:
     """Whether a line that opens a queue file opened this life's."""
     if life.start is not None:
-        return life.start[:5] == event[:5]  # the fields of one line differ by what was read before
+        # The fields of one line differ by what was read before.
+        return life.start[:5] == event[:5] or echoes.same(life.start, event)
     if life.notice or (life.closed_us and event.at_us > life.closed_us):
         return False
     if life.transaction is not None:

@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Final, NoReturn
 
+from journal.events import Source as EventSource
+from journal.keys import DAY_US
 from journal.locality import Locality
 from journal.writer import Writer
 from milterd import spool
@@ -24,6 +26,8 @@ from milterd.track.correlate import Correlator
 from milterd.track.follow import Follower
 from milterd.track.handed import Desk
 from milterd.track.intake import Intake
+from milterd.track.journalctl import JournalFollower
+from milterd.track.journald import JournalParser
 from milterd.track.syslog import LineParser, zone
 from milterd.track.tracker import POLL_S, Source, Tracker
 from milterd.track.witness import BEAT_US
@@ -95,6 +99,8 @@ def make(
     )
     sources = [_spool(settings.milter.spool, writer, beat_us)]
     sources += [_log(path, settings, writer, correlator, host) for path in settings.log.files]
+    if settings.log.journald:
+        sources.append(_journald(settings, writer, correlator, host))
     for source in sources:
         source.resume(writer)
     # Where a follower began must outlast a kill before its first line: files rotate meanwhile.
@@ -126,8 +132,29 @@ def _log(
         after_us=None if stamp is None else int(stamp),
     )
     log.info("following file=%s", path)
-    intake = Intake(parser, correlator, writer, host=host)
+    intake = Intake(parser, correlator, writer, host=host, units=settings.log.journald_units)
     return Source(name, Follower(path, position=writer.position(name)), intake)
+
+
+def _journald(
+    settings: config.Config, writer: Writer, correlator: Correlator, host: bytes
+) -> Source:
+    """The system's journal; begun a queue lifetime ago, so that what is queued has a beginning."""
+    units = settings.log.journald_units
+    directory = settings.log.journald_directory
+    lifetime_us = settings.mta.queue_lifetime_days * DAY_US
+    follower = JournalFollower(
+        position=writer.position("journald"),
+        units=units,
+        directory=Path(directory) if directory else None,
+        since_us=time.time_ns() // 1000 - lifetime_us,
+    )
+    log.info("following journald units=%s", ",".join(units))
+    parser = JournalParser(units=units)
+    intake = Intake(
+        parser, correlator, writer, host=host, source=int(EventSource.JOURNALD), units=units
+    )
+    return Source("journald", follower, intake, kind="journald")
 
 
 def _gauges(directory: Path, tracker: Tracker) -> None:

@@ -195,6 +195,7 @@ class Memory:
             self.messages += old is None
             self.rows += len(record.message.rows) - (len(old.message.rows) if old else 0)
         message.stored = record
+        message.flags = record.message.flags
         self.by_id[key] = message
         message.events = list(record.events)
         message.dropped = record.dropped

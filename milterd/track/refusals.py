@@ -9,7 +9,7 @@ line is a message of its own. Either may come first: one row, never two.
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from journal import address, keys, kinds
+from journal import address, echoes, keys, kinds
 from journal.events import ABSENT, Event
 from milterd.track.lives import LAG_US, SECOND, Open
 
@@ -69,6 +69,9 @@ class Refusals:
         candidates = self._candidates(_line_key(event), host, event.at_us)
         for message in candidates:
             if event in message.events:
+                return message
+        for message in candidates:
+            if echoes.free(event, message.events):
                 return message
         taking = [message for message in candidates if _takes(message, event)]
         return min(taking, key=_begin, default=None)

@@ -69,8 +69,9 @@ class Splitter(Protocol):
     """What splits the lines of one file or stream, in its order: ``LineParser`` is one."""
 
     reference_us: int
-    year: int | None
 
+    @property
+    def year(self) -> int | None: ...
     @property
     def last_us(self) -> int | None: ...
     def parse(self, line: bytes, /) -> Line | None: ...

@@ -16,13 +16,13 @@ the journal is damaged.
 import logging
 import time
 from collections import deque
-from typing import Final
+from typing import Final, Protocol
 
 from journal.keys import day_name, day_of
 from journal.store import DiskFullError
 from journal.writer import Writer
 from milterd.track.correlate import Correlator
-from milterd.track.follow import Follower
+from milterd.track.follow import FollowGap
 from milterd.track.handed import Desk
 from milterd.track.intake import Intake, take_record
 from milterd.track.witness import BEAT_US, Witness
@@ -43,18 +43,36 @@ CONTEXT: Final = "sessions/live"
 SECOND: Final = 1_000_000
 
 
+class Follows(Protocol):
+    """What hands out the lines of a source, each once: ``Follower``, ``JournalFollower``."""
+
+    @property
+    def caught_up(self) -> bool: ...
+    @property
+    def position(self) -> bytes: ...
+    def read(self, limit_bytes: int = ..., /) -> tuple[list[bytes], bytes]: ...
+    def gaps(self) -> list[FollowGap]: ...
+    def close(self) -> None: ...
+
+
 class Source:
-    """One followed file chain: the spool, or a mail log."""
+    """One followed stream: the spool, a mail log, the system's journal."""
 
     def __init__(
-        self, name: str, follower: Follower, intake: Intake | None, *, beat_us: int = BEAT_US
+        self,
+        name: str,
+        follower: Follows,
+        intake: Intake | None,
+        *,
+        kind: str = "log",
+        beat_us: int = BEAT_US,
     ) -> None:
         self.name = name
         self.intake = intake  # None: the spool
         self.follower = follower
         self.position = follower.position  # all before it was folded
         self.waiting: deque[bytes] = deque()  # read, and not folded yet
-        self.witness = Witness("milter" if intake is None else "log", beat_us=beat_us)
+        self.witness = Witness("milter" if intake is None else kind, beat_us=beat_us)
         self._readable = True
         self.looked_us = 0  # when the last read began: what was written later is not in it
 
@@ -234,9 +252,9 @@ class Tracker:
             "posttrail_trackd_open_messages": len(self._correlator),
             "posttrail_trackd_damaged_spool_lines": self.damaged,
         }
-        for source in self._sources:
-            if source.intake is not None:
-                values["posttrail_trackd_unknown_lines"] = source.intake.tally.unknown
+        intakes = [source.intake for source in self._sources if source.intake is not None]
+        values["posttrail_trackd_unknown_lines"] = sum(each.tally.unknown for each in intakes)
+        values["posttrail_trackd_forged_lines"] = sum(each.forged for each in intakes)
         return values
 
     def stop(self) -> None:

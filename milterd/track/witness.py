@@ -92,7 +92,7 @@ class Witness:
         """A second passed, and the source said what it said."""
         if not caught_up or not self.last_us:
             return
-        if self.source == "log":
+        if self.source != "milter":
             self.last_us = min(self.last_us, now_us)  # it is after now where the clock was set back
             self.seen(now_us)
         elif now_us - self.last_us > self._beat_us:

@@ -37,6 +37,9 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         [log]
         files = ["/var/log/maillog", "/var/log/maillog2"]
         timezone = "Europe/Athens"
+        journald = true
+        journald_units = ["postfix.service"]
+        journald_directory = "/j/log"
         [mta]
         host = "mx.example.com"
         host_aliases = ["mx1"]

@@ -95,4 +95,4 @@ def test_every_key_of_the_configuration_is_named_with_its_default() -> None:
 def toml(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(toml, value)) + "]"
-    return str(value) if isinstance(value, int) else f'"{value}"'
+    return str(value).lower() if isinstance(value, int) else f'"{value}"'

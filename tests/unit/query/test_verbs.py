@@ -131,6 +131,7 @@ def test_coverage_in_json_keeps_to_its_schema(filled: "Shelf", run: "Run") -> No
             "begin": "2026-11-23T12:00:00.000Z",
             "end": "2026-11-23T12:00:01.000Z",
             "reason": "not_running",
+            "lines_lost": None,
         }
     ]
 

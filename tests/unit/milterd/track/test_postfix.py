@@ -339,6 +339,7 @@ def test_only_what_was_sent_goes_on() -> None:
                 "source": b"log",
                 "reason": b"rate_limited",
                 "text": b"imuxsock[pid 1]: begin to drop messages due to rate-limiting",
+                "phase": b"begins",
             },
         ),
         (
@@ -349,6 +350,8 @@ def test_only_what_was_sent_goes_on() -> None:
                 "source": b"log",
                 "reason": b"rate_limited",
                 "text": b"Suppressed 12 messages from postfix@-.service",
+                "lost": b"12",
+                "unit": b"postfix@-.service",
             },
         ),
     ],
