@@ -11,14 +11,13 @@ from setuptools import Extension, setup
 HOT = [
     *(f"journal/{name}.py" for name in (
         "address", "agents", "batch", "codec", "draft", "echoes", "finish", "fold", "hits", "keys",
-        "kinds", "legs", "locality",
-        "recipients", "status", "strings", "terms",
+        "kinds", "legs", "locality", "recipients", "status", "strings", "terms",
     )),
     *(f"milterd/track/{name}.py" for name in (
-        "correlate", "dovecot", "intake", "journald", "kin", "late", "lives", "losses", "memory",
-        "mutf7", "postfix", "postfix_delivery", "postfix_door", "postfix_queue", "postfix_smtpd",
-        "programs",
-        "refusals", "scan", "sessions", "stamps", "strays", "syslog", "wire",
+        "amavis", "correlate", "dovecot", "filters", "intake", "journald", "kin", "late", "lives",
+        "losses", "mailscanner", "memory", "mutf7", "pmg", "postfix", "postfix_delivery",
+        "postfix_door", "postfix_queue", "postfix_smtpd", "programs", "refusals", "scan",
+        "sessions", "stamps", "strays", "syslog", "verdicts", "wire",
     )),
 ]  # fmt: skip
 

@@ -136,7 +136,7 @@ def delivery(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:
     reply = text[word_end + 2 : -1] if text[-1] == 0x29 else text[word_end + 2 :]
     next_id = next_hop = b""
     if outcome == b"sent":
-        next_id, next_hop = _next(line.daemon, reply)
+        next_id, next_hop = _next(line.daemon, relay, reply)
     return make(
         line,
         scan.DELIVERY,
@@ -186,7 +186,7 @@ def _trailer(text: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes] | None:
     return relay, delay, delays, session, dsn
 
 
-def _next(daemon: bytes, reply: bytes) -> tuple[bytes, bytes]:
+def _next(daemon: bytes, relay: bytes, reply: bytes) -> tuple[bytes, bytes]:
     """The queue id that the message goes on under, and how it got there."""
     if daemon == b"local":
         if reply.startswith(b"forwarded as "):
@@ -198,10 +198,18 @@ def _next(daemon: bytes, reply: bytes) -> tuple[bytes, bytes]:
         return (session, b"lmtp") if is_session(session) else (b"", b"")
     mark = reply.rfind(b"queued as ")
     if mark < 0:
-        return b"", b""
+        return _filters(reply) if b"[127." in relay or b"[::1]" in relay else (b"", b"")
     words = reply[mark + 10 : mark + 80].split(None, 1)
     queue_id = words[0].rstrip(b").,;") if words else b""
     return (queue_id, b"queued") if _is_id(queue_id) else (b"", b"")
+
+
+def _filters(reply: bytes) -> tuple[bytes, bytes]:
+    """The id that Proxmox's filter on this host gave the message: ``250 2.5.0 OK (ID)``."""
+    for words in (b"250 2.5.0 OK (", b"250 2.7.0 BLOCKED ("):
+        if reply.startswith(words) and reply[-1:] == b")" and reply[len(words) : -1].isalnum():
+            return reply[len(words) : -1], b"queued"
+    return b"", b""
 
 
 def _is_id(word: bytes) -> bool:

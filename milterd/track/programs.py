@@ -10,7 +10,7 @@ up in ``PROGRAMS``. Lines of programs that are not known tell nothing. Raises no
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from milterd.track import dovecot, losses, postfix
+from milterd.track import amavis, dovecot, filters, losses, mailscanner, pmg, postfix
 from milterd.track.scan import UNKNOWN, Parsed, Unknown
 from milterd.track.syslog import Line
 
@@ -19,6 +19,10 @@ __all__ = ["PROGRAMS", "UNKNOWN", "Parsed", "is_mail", "parse"]
 PROGRAMS: Final[Mapping[bytes, Callable[[Line], Parsed]]] = {
     **dict.fromkeys(losses.LOGGERS, losses.parse),
     b"dovecot": dovecot.parse,
+    **dict.fromkeys((b"amavis", b"amavisd", b"amavisd-new"), amavis.parse),
+    mailscanner.PROGRAM: mailscanner.parse,
+    pmg.PROGRAM: pmg.parse,
+    **filters.PARSERS,
 }
 """Programs with a plain tag, each with the function that reads its lines."""
 
@@ -41,6 +45,8 @@ def parse(line: Line) -> Parsed:
     found = postfix.parse(line)
     if found is UNKNOWN and line.text.startswith(_REPEATED):
         return _repeats(line)
+    if found is None and line.daemon in filters.PARSERS:  # "postfix/policy-spf"
+        return filters.PARSERS[line.daemon](line)
     return found
 
 
