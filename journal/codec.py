@@ -8,7 +8,7 @@ written, and on a record version this release does not know.
 """
 
 import struct
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
@@ -27,8 +27,9 @@ _SCORED: Final = 16  # a spam score follows the head
 _NO_PORT: Final = 32
 _REFS: Final = 3  # mask: refs are 1 << n bytes each
 
-# CRC-32 of all behind it, version, flags, seq
-_START: Final = struct.Struct(">IBBQ")
+_CRC_BYTES: Final = 4  # CRC-32 of all behind it
+# version, flags, seq
+_SEAL: Final = struct.Struct(">BBQ")
 # time_us, size, port, sources, flags;
 # how many queue ids, next queue ids, rows, events, dropped keys
 _HEAD: Final = struct.Struct(">qIHBHBBHHH")
@@ -37,7 +38,7 @@ _SCORE: Final = struct.Struct(">d")
 # status, reason, reply_code, direction and cap, attempts, delay_ms, done_at_us
 _ROW: Final = struct.Struct(">BBHBHII")
 _ROW_WIDE: Final = struct.Struct(">BBHBQqq")
-_BODY: Final = _START.size
+_BODY: Final = _CRC_BYTES + _SEAL.size
 
 _NONE: Final = 0xFFFFFFFF  # no size, delay or time
 _NONE_WIDE: Final = -(1 << 63)
@@ -70,7 +71,7 @@ def encode(record: Record, seq: int) -> bytes:
 
 def encode_tombstone(into: bytes, seq: int) -> bytes:
     """The body of a record that was merged into another one."""
-    return _seal(TOMBSTONE, 0, seq, into)
+    return _sealed([_SEAL.pack(TOMBSTONE, 0, seq), into])
 
 
 def seq_of(body: bytes) -> int:
@@ -115,8 +116,9 @@ def _verify(message_id: bytes, body: bytes) -> None:
         raise DamagedRecordError(message_id, "checksum")
 
 
-def _seal(version: int, flags: int, seq: int, *parts: bytes) -> bytes:
-    covered = b"".join((bytes((version, flags)), seq.to_bytes(8, "big"), *parts))
+def _sealed(parts: list[bytes]) -> bytes:
+    """The parts of a body behind their checksum."""
+    covered = b"".join(parts)
     return crc32(covered).to_bytes(4, "big") + covered
 
 
@@ -152,16 +154,10 @@ def _encode(record: Record, seq: int, *, wide: bool) -> bytes:
                 _NONE if done is None else _narrow(done - time_us),
             )
         )
-    columns, event_texts = _event_columns(events, time_us, wide=wide)
-    texts += event_texts
+    columns = _event_columns(events, time_us, texts, wide=wide)
     # The table: None, then each distinct string in the order of its first use.
-    table: dict[Text, int] = {None: 0}
-    numbers: list[int] = []
-    for text in texts:
-        number = table.get(text)
-        if number is None:
-            number = table[text] = len(table)
-        numbers.append(number)
+    table: dict[Text, Any] = {None: 0}
+    numbers = [table.setdefault(text, len(table)) for text in texts]
     width = strings.width(len(table))
     refs = strings.pack_refs(numbers, width)
     joined, escaped = strings.join(list(table)[1:])
@@ -186,7 +182,8 @@ def _encode(record: Record, seq: int, *, wide: bool) -> bytes:
     if score is not None:
         bits |= _SCORED
         head += _SCORE.pack(score)
-    return _seal(RECORD, bits, seq, head, *row_parts, columns, *dropped, refs, joined)
+    seal = _SEAL.pack(RECORD, bits, seq)
+    return _sealed([seal, head, *row_parts, columns, *dropped, refs, joined])
 
 
 def _narrow(number: int) -> int:
@@ -202,21 +199,28 @@ def _wide(number: int | None) -> int:
 
 
 def _event_columns(
-    events: tuple[Event, ...], time_us: int, *, wide: bool
-) -> tuple[bytes, list[Text]]:
+    events: tuple[Event, ...], time_us: int, texts: list[Text], *, wide: bool
+) -> bytes:
+    """The columns of numbers; what the events say is put to ``texts``."""
     if not events:
-        return b"", []
+        return b""
     times, kinds, sources, pids, queue_ids, fields = zip(*events, strict=True)
-    numbers = times if wide else [at_us - time_us for at_us in times]
-    packed = _event_struct(len(events), wide=wide).pack(*numbers, *pids)
-    columns = b"".join((packed, bytes(kinds), bytes(sources), bytes(map(len, fields))))
-    return columns, [*queue_ids, *chain.from_iterable(fields)]
+    texts += queue_ids
+    for said in fields:
+        texts += said
+    numbers = [*times] if wide else [at_us - time_us for at_us in times]
+    numbers += pids
+    numbers += kinds
+    numbers += sources
+    numbers += map(len, fields)
+    return _event_struct(len(events), wide=wide).pack(*numbers)
 
 
 def _event_struct(count: int, *, wide: bool) -> struct.Struct:
+    """Times, pids, kinds, sources and numbers of fields of so many events."""
     found = _event_structs.get((count, wide))
     if found is None:
-        found = struct.Struct(f">{count * 2}{'q' if wide else 'I'}")
+        found = struct.Struct(f">{count * 2}{'q' if wide else 'I'}{count * 3}B")
         if count <= _KEPT_STRUCTS:
             _event_structs[count, wide] = found
     return found
@@ -355,26 +359,15 @@ def _row(numbers: tuple[int, ...], texts: tuple[Any, ...], base: int | None) -> 
 def _events(
     body: bytes, at: int, counts: bytes, texts: list[bytes], base: int | None
 ) -> tuple[Event, ...]:
-    count = len(counts)
-    if not count:
+    size = len(counts)
+    if not size:
         return ()
-    columns = _event_struct(count, wide=base is None).unpack_from(body, at)
-    times = columns[:count] if base is None else [base + number for number in columns[:count]]
-    at += count * (16 if base is None else 8)
-    ends = accumulate(counts, initial=count)
+    columns = _event_struct(size, wide=base is None).unpack_from(body, at)
+    stored, pids, kinds, sources, _ = (columns[n * size : (n + 1) * size] for n in range(5))
+    times = stored if base is None else [base + number for number in stored]
+    ends = accumulate(counts, initial=size)
     fields = [tuple(texts[begin:end]) for begin, end in pairwise(ends)]
-    pids = columns[count:]
-    return tuple(
-        map(
-            Event,
-            times,
-            body[at : at + count],
-            body[at + count : at + count * 2],
-            pids,
-            texts[:count],
-            fields,
-        )
-    )
+    return tuple(map(Event, times, kinds, sources, pids, texts[:size], fields))
 
 
 _new: Final[Any] = tuple.__new__

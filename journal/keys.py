@@ -122,25 +122,44 @@ def address_values(kind: bytes, domain_kind: bytes, raw: bytes) -> tuple[bytes, 
     return (kind + folded, domain_kind + name) if name else (kind + folded,)
 
 
-class Keyer:
+class Terms:
+    """What becomes of the values that a message is found under: here they stay as they are."""
+
+    def term(self, kind_value: bytes) -> bytes:
+        """Of one value: kind byte and folded value."""
+        return kind_value
+
+    def address(self, kind: bytes, domain_kind: bytes, raw: bytes) -> list[bytes]:
+        """Of an address and of its domain, as it was spelled."""
+        return list(address_values(kind, domain_kind, raw))
+
+
+class Keyer(Terms):
     """Hashes values into terms under the journal's key; remembers the recent ones."""
 
     def __init__(self, key: bytes) -> None:
-        self._key = key
+        # A copy of a hash that has taken the key costs half of a new one (measured).
+        self._copy = blake2b(digest_size=6, key=key).copy
+        self._copy_bits = blake2b(digest_size=4, key=key).copy
         self._recent: dict[bytes, bytes] = {}
         self._addresses: dict[bytes, list[bytes]] = {}
 
     def term(self, kind_value: bytes) -> bytes:
         """Kind byte and folded value in, 7 bytes out: kind and 48 bits of BLAKE2b."""
-        if kind_value[:1] in _UNIQUE:
-            return kind_value[:1] + blake2b(kind_value, digest_size=6, key=self._key).digest()
+        kind = kind_value[:1]
+        if kind in _UNIQUE:
+            return kind + self._digest(kind_value)
         found = self._recent.get(kind_value)
         if found is None:
             if len(self._recent) >= _RECENT_TERMS:
                 self._recent.clear()
-            digest = blake2b(kind_value, digest_size=6, key=self._key).digest()
-            found = self._recent[kind_value] = kind_value[:1] + digest
+            found = self._recent[kind_value] = kind + self._digest(kind_value)
         return found
+
+    def _digest(self, kind_value: bytes) -> bytes:
+        hashed = self._copy()
+        hashed.update(kind_value)
+        return hashed.digest()
 
     def address(self, kind: bytes, domain_kind: bytes, raw: bytes) -> list[bytes]:
         """The terms of an address and of its domain, as it was spelled."""
@@ -154,8 +173,9 @@ class Keyer:
 
     def bits(self, identity: bytes) -> int:
         """21 bits for the id of a message of that identity."""
-        digest = blake2b(identity, digest_size=4, key=self._key).digest()
-        return int.from_bytes(digest, "big") & HASH_MASK
+        hashed = self._copy_bits()
+        hashed.update(identity)
+        return int.from_bytes(hashed.digest(), "big") & HASH_MASK
 
 
 _RECENT_TERMS: Final = 1 << 14

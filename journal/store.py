@@ -84,6 +84,7 @@ class Store:
         self._writable = writable
         self._env = _open(path, len(databases), writable=writable, map_size=map_size)
         self._kept: Any = None
+        self._cursors: dict[bytes, Any] = {}  # of the kept snapshot
         self._inode = (path / "data.mdb").stat().st_ino
         try:
             if writable:
@@ -129,6 +130,21 @@ class Store:
         except lmdb.Error as error:
             raise _translated(self.path, error) from error
         return found
+
+    def begins(self, name: bytes, prefix: bytes) -> bool:
+        """Whether any key begins with these bytes: asked for every new message."""
+        try:
+            txn = self._begin()
+            cursor = self._cursors.get(name)
+            if cursor is None:
+                cursor = txn.cursor(self._dbs[name])
+                if txn is self._kept:
+                    self._cursors[name] = cursor
+            found = cursor.set_range(prefix) and cursor.key().startswith(prefix)
+            self._end(txn)
+        except lmdb.Error as error:
+            raise _translated(self.path, error) from error
+        return bool(found)
 
     def last_key(self, name: bytes) -> bytes | None:
         """The greatest key of a database."""
@@ -255,6 +271,7 @@ class Store:
     def _release(self) -> None:
         """Let go of the kept snapshot; lmdb keeps its slot for the next one."""
         if self._kept is not None:
+            self._cursors.clear()
             self._kept.abort()
             self._kept = None
 

@@ -5,14 +5,13 @@ recomputes them, and a hit is believed only when the message has its value.
 Raises nothing.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Final
 
 from journal import keys
 from journal.address import fold, fold_domain
 from journal.events import ABSENT, Source
-from journal.keys import Keyer
-from journal.records import NO_STATUS, Message, Status
+from journal.keys import Keyer, Terms
+from journal.records import NO_STATUS, Message, Recipient, Status
 
 _MILTER: Final = 1 << Source.MILTER
 _REFUSED: Final = int(Status.REJECTED)
@@ -25,6 +24,7 @@ STATUS_VALUES: Final[dict[int, bytes]] = {
     **{status: status.token.encode() for status in Status},
     NO_STATUS: NO_ROWS,
 }
+_STATUS_BYTES: Final = {status: bytes((status,)) for status in STATUS_VALUES}
 _STATUS_KEYS: Final = {status: keys.STATUS + value for status, value in STATUS_VALUES.items()}
 
 
@@ -39,61 +39,70 @@ def value_of(kind: bytes, raw: bytes) -> bytes:
     return kind + raw
 
 
+def worst(rows: tuple[Recipient, ...]) -> int:
+    """The worst status of the rows, NO_STATUS without rows: ``Message.status``, compiled."""
+    if not rows:
+        return NO_STATUS
+    found = 0
+    for row in rows:
+        if row.status > found:
+            found = row.status
+    return found
+
+
 def values(message: Message) -> set[bytes]:
     """Everything a message is found under, each as kind byte and folded value."""
-    return set(_found(message, _same, keys.address_values))
+    return set(_found(message, _AS_IT_IS))
+
+
+_AS_IT_IS: Final = Terms()
 
 
 def entries(message: Message, keyer: Keyer) -> dict[bytes, bytes]:
     """The index entries of a message: 13-byte key to value."""
     message_id = message.id
     suffix = keys.suffix(message_id, message.time_us)
-    value = bytes((message.status,))
+    value = _STATUS_BYTES[worst(message.rows)]
     if suffix != message_id[2:]:
         value += message_id[2:]
-    terms = _found(message, keyer.term, keyer.address)
-    return dict.fromkeys([term + suffix for term in terms], value)
+    return dict.fromkeys([term + suffix for term in _found(message, keyer)], value)
 
 
-def _same(value: bytes) -> bytes:
-    return value
-
-
-def _found(
-    message: Message,
-    term: Callable[[bytes], bytes],
-    address: Callable[[bytes, bytes, bytes], Sequence[bytes]],
-) -> list[bytes]:
-    """What ``term`` makes of each value and ``address`` of each address, some more than once."""
+def _found(message: Message, terms: Terms) -> list[bytes]:
+    """What ``terms`` makes of each value and address, some more than once."""
     found: list[bytes] = []
-    for row in message.rows:
-        if row.recipient is not None:
-            found += address(b"r", b"R", row.recipient)
-        if row.final_recipient is not None and row.final_recipient != row.recipient:
-            found += address(b"r", b"R", row.final_recipient)
-        found.append(term(_STATUS_KEYS[row.status]))
-    if not message.rows:
-        found.append(term(_STATUS_KEYS[NO_STATUS]))
-    if message.sender is not None:
-        found += address(b"s", b"S", message.sender)
-    if message.login:
-        found += address(b"l", b"L", message.login)
+    rows = message.rows
+    for row in rows:
+        recipient, final = row.recipient, row.final_recipient
+        if recipient is not None:
+            found += terms.address(b"r", b"R", recipient)
+        if final is not None and final != recipient:
+            found += terms.address(b"r", b"R", final)
+        found.append(terms.term(_STATUS_KEYS[row.status]))
+    if not rows:
+        found.append(terms.term(_STATUS_KEYS[NO_STATUS]))
+    sender, login, ip = message.sender, message.login, message.client_ip
+    if sender is not None:
+        found += terms.address(b"s", b"S", sender)
+    if login:
+        found += terms.address(b"l", b"L", login)
     if message.message_id:
-        found.append(term(b"m" + message.message_id))
+        found.append(terms.term(b"m" + message.message_id))
     for queue_id in message.queue_ids:
-        found.append(term(b"q" + queue_id))
+        found.append(terms.term(b"q" + queue_id))
     for queue_id in message.next_queue_ids:
-        found.append(term(b"q" + queue_id))
-    if message.client_ip:
-        found.append(term(b"i" + message.client_ip.lower()))
-        found += [term(door) for door in _doors(message, message.client_ip)]
+        found.append(terms.term(b"q" + queue_id))
+    if ip:
+        found.append(terms.term(b"i" + ip.lower()))
+        for door in _doors(message, ip):
+            found.append(terms.term(door))
     return found
 
 
 def _doors(message: Message, ip: bytes) -> list[bytes]:
     """Values by which a refusal's two tellers, milter and log, find one another."""
     spoken = bool(message.sources & _MILTER)
-    if not spoken and message.status < _REFUSED:
+    if not spoken and worst(message.rows) < _REFUSED:
         return []
     found: list[bytes] = []
     port = message.client_port

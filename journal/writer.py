@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 
 _READER_CHECK_S: Final = 60.0
 _MAX_HOPS: Final = 100
-_ABOVE: Final = b"\xff" * 7  # above every suffix
 
 
 class WriterBusyError(TryAgainError):
@@ -210,7 +209,7 @@ class Writer:
             if day > last:
                 continue
             opened = self._open_days.get(day) or self._day(day)
-            if opened.down(b"x", key, key + _ABOVE, limit=1):  # a miss ends here: it is the rule
+            if opened.begins(b"x", key):  # a miss ends here: it is the rule
                 span = Span(begin_us // 1000, end_us // 1000 + 1)
                 hit = hits.newest_first([Day(day, opened)], [Term(key)], span, self._time_of)
                 ids = [each.id for each in hit if each.id not in skip]

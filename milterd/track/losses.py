@@ -18,7 +18,7 @@ from milterd.track.syslog import Line
 JOURNALD: Final = frozenset({b"systemd-journald", b"systemd-journal", b"journal"})
 RECEIVER: Final = b"posttrail-syslog"
 """The tag of what our own receiver has to say; whoever else uses it is renamed there."""
-LOGGERS: Final = JOURNALD | {b"rsyslogd", b"rsyslogd-2177", b"rsyslog", RECEIVER}
+LOGGERS: Final[frozenset[bytes]] = JOURNALD | {b"rsyslogd", b"rsyslogd-2177", b"rsyslog", RECEIVER}
 
 RATE_LIMITED: Final = b"rate_limited"
 OVERFLOW: Final = b"overflow"
