@@ -28,7 +28,8 @@ from journal.records import Recipient
 PROBES: Final = frozenset({b"deliverable", b"undeliverable"})
 REJECTS: Final = frozenset({b"reject", b"milter-reject", b"proxy-reject", b"too-large"})
 WHOLE_STAGES: Final = frozenset(
-    {b"DATA", b"END-OF-MESSAGE", b"END-OF-DATA", b"BDAT", b"header", b"body", b"EOM"}
+    b"DATA,DATA content,BDAT,BDAT content,END-OF-MESSAGE,END-OF-DATA,EOM"  # smtpd.h
+    b",header,body,content,mime-error".split(b",")  # cleanup_message.c
 )
 
 

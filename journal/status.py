@@ -20,26 +20,56 @@ REFUSAL_WORDS: Final[_Table] = (
     (
         "blocklist",
         (),
-        (b"blocked using", b"blocklist", b"block list", b"blacklist", b"denylist", b"dnsbl"),
+        (
+            b"blocked using", b"blocklist", b"block list", b"blacklist", b"black list",
+            b"denylist", b"dnsbl", b"reputation",
+        ),
     ),
-    ("relay_denied", (), (b"relay access denied", b"relaying denied", b"unable to relay")),
-    ("spam", (), (b"spam", b"junk", b"unsolicited")),
+    (
+        "relay_denied",
+        (),
+        (
+            b"relay access denied", b"relaying denied", b"unable to relay", b"relay not permitted",
+            b"relaying not allowed", b"not configured to relay", b"do not relay",
+        ),
+    ),
+    ("spam", (), (b"spam", b"junk", b"unsolicited", b"rejected, ube")),  # the last is amavisd's
     ("size", (b"3.4", b"2.3"), (b"size limit", b"message size", b"too large", b"too big")),
     (
         "unknown_user",
         (b"1.1", b"1.10"),
-        (b"user unknown", b"unknown user", b"no such user", b"undeliverable address"),
+        (
+            b"user unknown", b"unknown user", b"no such user", b"undeliverable address",
+            b"user not found", b"user does not exist", b"user doesn't have",
+            b"recipient unknown", b"unknown recipient", b"recipient not found",
+            b"no such recipient", b"invalid recipient", b"recipient does not exist",
+            b"no such mailbox", b"mailbox not found", b"mailbox does not exist",
+            b"no mailbox here", b"invalid mailbox", b"account does not exist",
+        ),
     ),
-)
+)  # fmt: skip
+
+PERMANENT_WORDS: Final[_Table] = (("unknown_user", (), (b"mailbox unavailable",)),)
+"""Words of RFC 5321 4.2.2 for 550 that mean something else after 450: busy."""
 
 DEFERRAL_WORDS: Final[_Table] = (
     ("suspended", (), (b"delivery temporarily suspended",)),
     ("greylisted", (b"7.25",), (b"greylist", b"graylist", b"grey-list", b"postgrey")),
-    ("quota", (b"2.2",), (b"quota", b"mailbox full", b"mailbox is full", b"insufficient storage")),
+    (
+        "quota",
+        (b"2.2",),
+        (
+            b"quota", b"mailbox full", b"mailbox is full", b"mailbox too full",
+            b"insufficient storage", b"out of storage",
+        ),
+    ),
     (
         "dns",
-        (b"4.3", b"4.4"),
-        (b"name service error", b"host not found", b"host or domain name not found"),
+        (b"1.2", b"4.3", b"4.4"),
+        (
+            b"name service error", b"host not found", b"host or domain name not found",
+            b"host unknown", b"unknown host", b"domain is not reachable",
+        ),
     ),
     (
         "connection",
@@ -57,7 +87,7 @@ DEFERRAL_WORDS: Final[_Table] = (
             b"tls is required",
         ),
     ),
-)
+)  # fmt: skip
 
 LOOP_CODES: Final = (b"4.6",)
 LOOP_WORDS: Final = (
@@ -139,7 +169,10 @@ def _said(text: bytes) -> bytes:
 def refusal(reply_code: bytes, enhanced_status: bytes, text: bytes) -> str:
     """Why the SMTP door refused: a reason of status ``rejected``."""
     temporary = reply_code.startswith(b"4") or (not reply_code and enhanced_status.startswith(b"4"))
-    return _by_words(REFUSAL_WORDS, enhanced_status, text, "temporary" if temporary else "policy")
+    if temporary:
+        return _by_words(REFUSAL_WORDS, enhanced_status, text, "temporary")
+    default = _by_words(PERMANENT_WORDS, b"", text, "policy")
+    return _by_words(REFUSAL_WORDS, enhanced_status, text, default)
 
 
 def deferral(enhanced_status: bytes, text: bytes) -> str:
@@ -176,7 +209,7 @@ def _sent(facts: Facts) -> Fate:
     if facts.daemon == b"local":
         if facts.text in (b"discarded", b"delivered to file: /dev/null"):  # aliases(5)
             return Fate(_FILTERED, "discarded")
-        if facts.text.startswith(b"delivered to command"):
+        if facts.text.startswith((b"delivered to command", b'"|')):  # the latter before 2.3
             return Fate(_DELIVERED, "piped")
     if facts.daemon == b"pipe":
         return Fate(_DELIVERED, "piped")

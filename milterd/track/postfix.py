@@ -19,7 +19,7 @@ IGNORED: Final = frozenset(
     b"anvil dnsblog flush master post-install postalias postcat postconf postdrop postfix "
     b"postfix-script postfix-tls-script postfix-wrapper postkick postlock postlog postlogd "
     b"postmap postmulti postqueue proxymap proxywrite rewrite scache sendmail showq spawn "
-    b"tlsmgr tlsproxy trivial-rewrite verify".split()
+    b"nbdb_reindexd posttls-finger tlsmgr tlsproxy trivial-rewrite verify".split()
 )
 """Postfix programs that never speak of one message's fate."""
 

@@ -39,56 +39,12 @@ _OUTCOMES: Final = {
     for word in (b"sent", b"deferred", b"bounced", b"deliverable", b"undeliverable", b"expired")
 } | {
     b"SOFTBOUNCE": b"deferred",  # soft_bounce = yes: a bounce that is kept for later
+    b"expanded": b"deliverable",  # sendmail -bv of an alias
     b"undeliverable-but-not-cached": b"undeliverable",  # address_verify_negative_cache = no
     b"deliverable-but-not-cached": b"deliverable",
 }
 
-_CHATTER: Final = (
-    b"warning: ",
-    b"fatal: ",
-    b"error: ",
-    b"panic: ",
-    b"connect to ",
-    b"SSL_connect error",
-    b"certificate ",
-    b"server certificate ",
-    b"Server certificate ",
-    b"Host offered STARTTLS",
-    b"Unverified: ",
-    b"Verified: ",
-    b"looking for session",
-    b"initializing the client-side TLS",
-    b"setting up TLS connection",
-    b"discarding EHLO keywords",
-    b"mapping DNS",
-    b"table ",
-    b"dictionary has changed",
-    b"using backwards-compatible",
-    b"warn",
-)
-_QUEUE_CHATTER: Final = (
-    b"host ",
-    b"lost connection",
-    b"conversation with ",
-    b"enabling PIX ",
-    b"Cannot start TLS",
-    b"TLS is required",
-    b"SASL authentication failed",
-    b"Server certificate not ",
-    b"breaking line",
-    b"warning: ",
-    b"replace: ",
-    b"prepend: ",
-    b"ignore: ",
-    b"info: ",
-    b"strip: ",
-    b"client TLS ",
-    b"status=deferred (",  # "(bounce failed)": a queue file's, not a recipient's
-    b"passing <",
-    b"cannot ",
-    b"timeout ",
-    b"uses ",
-)
+_STATUS: Final = b"status="
 
 
 def parse(line: Line) -> Parsed:
@@ -100,19 +56,23 @@ def parse(line: Line) -> Parsed:
     begin = after_colon(text, colon)
     if text.startswith(b"to=", begin):
         return delivery(line, text[:colon], begin)
-    return None if text.startswith(_QUEUE_CHATTER, begin) else UNKNOWN
+    # smtp_trouble.c and others: why one host was no good, a header check, a remark.
+    return None if _STATUS not in text or _is_remark(text, begin) else UNKNOWN
+
+
+def _is_remark(text: bytes, begin: int) -> bool:
+    """What a host said, or that a notice failed: nothing of a recipient, whatever is in it."""
+    return text.startswith((b"host ", b"status=deferred (", b"warning: "), begin)
 
 
 def _session(line: Line) -> Parsed:
-    """A line without a queue id: the TLS handshake before a delivery, or chatter."""
+    """A line without a queue id is of no recipient; one kind tells of TLS before a delivery."""
     text = line.text
     mark = text.find(b"TLS connection established to ", 0, 42)
     if mark >= 0:  # "Trusted TLS connection established to HOST[IP]:PORT: TLSv1.3 with ..."
         relay, _, session = text[mark + 30 :].partition(b": ")
         return make(line, scan.TLS_OUT, b"", (relay, tls(session)))
-    if text.startswith(_CHATTER) or b" TLS connection reused to " in text[:40]:
-        return None
-    return UNKNOWN
+    return UNKNOWN if text.startswith(b"to=") else None
 
 
 def delivery(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:

@@ -4,15 +4,17 @@ Formats (Postfix source: log_whatsup() of smtpd_check.c, cleanup_act_log() and
 cleanup_milter.c, psc_smtpd.c)::
 
     smtpd, milters: ACTION: STAGE from NAME[IP]: REPLY; from=<A> to=<B> proto=P helo=<H>
+                        [sasl_method=M] [sasl_username=U] [sasl_sender=S]
     postscreen:     reject: RCPT from [IP]:PORT: REPLY; from=<A>, to=<B>, proto=P, helo=<H>
     cleanup:        ACTION: header CONTENT from NAME[IP]; from=<A> to=<B> proto=P helo=<H>: TEXT
+                    reject: mime-error ERROR: CONTENT from NAME[IP]; from=<A> to=<B>|<unknown>
     proxy filter:   proxy-reject: END-OF-MESSAGE: REPLY; from=<A> to=<B> proto=P helo=<H>
 
 Content and the addresses that a reply repeats (without their quotes) are the client's
 words and may imitate the fields, behind them an address in quotes may. Postfix takes
 ``<>;"`` and blanks out of a HELO. So the fields are where they can first be read, by
-their quotes, to the very end of the line; where that is nowhere, sender and recipient
-are left open. Raises nothing.
+their quotes, to the very end of the line, better without a login, which may hold anything;
+where that is nowhere, sender and recipient are left open. Raises nothing.
 """
 
 from typing import Final, NamedTuple
@@ -37,13 +39,15 @@ SILENT: Final = frozenset(
     for action in (
         b"reject_warning", b"warn", b"warning", b"info", b"permit", b"delay", b"sleep", b"trigger",
         b"replace", b"prepend", b"strip", b"pass", b"dunno", b"ignore", b"abort", b"accept",
+        b"hangup",
     )
 )  # fmt: skip
 """Actions that change nothing of a message's fate."""
 
-_KEYS: Final = (b"; from=<", b"; to=<", b"; proto=", b"; helo=<", b"; sasl_username=")
+_KEYS: Final = (b"; from=<", b"; to=<", b"; proto=", b"; helo=<", b"; sasl_method=")
 
 
+_LOGINS: Final = (b"sasl_method=", b"sasl_username=", b"sasl_sender=")
 _NO_MAIL: Final = frozenset((b"VRFY", b"ETRN", b"AUTH", b"STARTTLS"))  # a question, not a message
 _NOBODY: Final = (b"", b"", b"")
 _MAX_PLACES: Final = 16  # a line that has more of them was made to be misread
@@ -110,6 +114,8 @@ def _content(line: Line, queue_id: bytes, action: bytes, begin: int) -> Parsed:
     """header_checks and the like: the client's text stands before the fields."""
     fields = _find_fields(line.text, begin, content=True)
     stage, _, content = line.text[begin : fields.at].partition(b" ")
+    if stage == b"mime-error" and fields.recipient == b"unknown":  # cleanup_message.c's word
+        fields = fields._replace(recipient=b"")
     head, mark, origin = content.rpartition(b" from ")
     who = _NOBODY
     if mark:
@@ -161,12 +167,17 @@ def _find_fields(text: bytes, begin: int, *, content: bool) -> _Fields:
             places.append(at)
             at = text.find(key, at + 1)
     places.sort()
+    with_login: _Fields | None = None
     for at in places:
         fields, end = _read_fields(text, at)
         if end == len(text):
             return fields
+        if text.startswith(_LOGINS, end) and with_login is None:
+            with_login = fields
         if content and text[end : end + 1] == b":" and end > places[-1]:
             return fields._replace(text=text[end + 1 :].strip(b" "))
+    if with_login is not None:
+        return with_login
     if len(places) == 1:
         return _read_fields(text, places[0])[0]  # cut, or a HELO of before it was cleaned
     return _Fields(places[0] if places else len(text))
@@ -188,8 +199,6 @@ def _read_fields(text: bytes, begin: int) -> tuple[_Fields, int]:
         if end < 0 or value.translate(None, b'<;" ') != value:
             return _Fields(begin, sender, recipient, proto, value), -1
         helo, at = value, _skip(text, end + 1)
-    if text.startswith(b"sasl_username=", at) and text.endswith(b">"):
-        at = len(text)
     return _Fields(begin, sender, recipient, proto, helo), at
 
 

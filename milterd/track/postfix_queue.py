@@ -33,6 +33,7 @@ _SUMMARIES: Final = (
     b"Expired: ",
     b"Renamed to match inode number: ",
 )
+_BOUNCE_CHATTER: Final = (b"warning: ", b"postmaster notice", b"not sending ", b"status=deferred (")
 _EXPIRED: Final = (b"expired", b"force-expired")
 
 
@@ -109,7 +110,7 @@ def bounce(line: Line) -> Parsed:
     notice, mark, child = text[begin:].partition(b" notification: ")
     if mark and child.replace(b"_", b"0").isalnum() and len(notice) < 40:
         return make(line, scan.NOTICE, text[:colon], (notice, child))
-    return None if text.startswith((b"warning: ", b"postmaster notice"), begin) else UNKNOWN
+    return None if text.startswith(_BOUNCE_CHATTER, begin) else UNKNOWN
 
 
 def postsuper(line: Line) -> Parsed:

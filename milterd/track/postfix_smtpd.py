@@ -9,6 +9,7 @@ Formats: see postfix_door for refusals; besides (smtpd.c, cleanup_message.c)::
     QID: message-id=<M>
     warning: connect to Milter service SOCKET: REASON
     warning: QID: queue file size limit exceeded
+    QID: removed (canceled|discarded)
 
 Raises nothing.
 """
@@ -47,6 +48,9 @@ _SMTPD_CHATTER: Final = (
     b"NOQUEUE: abort: ",
     b"NOQUEUE: lost connection after ",
     b"NOQUEUE: timeout after ",
+    b"NOQUEUE: too many errors after ",
+    b"mapping DSN status ",
+    b"skipping address family ",
     b"using backwards-compatible",
     b"Illegal address syntax",
     b"support for restriction",
@@ -95,7 +99,13 @@ _POSTSCREEN_CHATTER: Final = (
     b"reject: CONNECT from ",
     b"table ",
     b"NOQUEUE: BARE",
+    b"BDAT without ",
+    b"using backwards-compatible",
+    b"[",  # "[IP]:PORT: replacing command ..."
 )
+_SESSION_ENDS: Final = (
+    b"lost connection after ", b"timeout after ", b"too many errors after ", b"reply filter ",
+)  # fmt: skip
 _WORDS: Final = ACTIONS | SILENT  # before 2.3 they came first, without NOQUEUE
 _TOO_LARGE: Final = b": queue file size limit exceeded"
 _MILTER_DOWN: Final = b"warning: connect to Milter service "
@@ -116,6 +126,8 @@ def smtpd(line: Line) -> Parsed:
         begin = after_colon(text, colon)
         if text.startswith(b"client=", begin):
             return _client(line, text[:colon], begin + 7)
+        if text.startswith(_SESSION_ENDS, begin):  # since 3.9 with the queue id
+            return None
         return _action(line, text[:colon], begin)
     if text.startswith(b"warning: "):
         return _warning(line)
@@ -131,12 +143,14 @@ def smtpd(line: Line) -> Parsed:
         return _action(line, b"", after_colon(text, 7))
     if text.startswith(b"Connection concurrency limit exceeded: "):
         return None
-    return _action(line, b"", 0)
+    return None if b"]: replacing command " in text else _action(line, b"", 0)
 
 
 def _action(line: Line, queue_id: bytes, begin: int) -> Parsed:
     """``ACTION: STAGE from ...`` at ``begin``."""
     text = line.text
+    if line.daemon == b"qmqpd" and b" while " in text:  # "NAME[IP]: lost connection while ..."
+        return None
     end = text.find(b":", begin, begin + 40)
     if end < 0:
         return UNKNOWN
@@ -216,6 +230,10 @@ def cleanup(line: Line) -> Parsed:
         return None  # RFC 5322 3.6.6: names the resending, not the message
     if text.startswith(b"to=", begin):  # an expansion that cannot be: bounced by cleanup
         return delivery(line, queue_id, begin)
+    if text.startswith(b"removed (", begin):  # since 3.11: "canceled" or "discarded"
+        return make(line, scan.REMOVED, queue_id, ())
+    if text.startswith(b"status=deferred (", begin) or b" map lookup problem -- " in text:
+        return None
     return _action(line, queue_id, begin)
 
 

@@ -70,7 +70,7 @@ _REFUSALS = (
     (r"Greylisted", "greylisted"),
     (r"User unknown|undeliverable address", "unknown_user"),
     (r"Relay access denied", "relay_denied"),
-    (r"blocked using", "blocklist"),
+    (r"blocked using|black listed", "blocklist"),
     (r"exceeds fixed limit", "size"),
 )
 _DEFERRALS = (

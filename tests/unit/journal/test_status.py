@@ -13,6 +13,7 @@ SENT: list[tuple[Facts, int, str]] = [
     (Facts(b"sent", b"local", b"2.0.0", b"delivered to file: /dev/nullify"), 0, "stored"),
     (Facts(b"sent", b"local", b"2.0.0", b"delivered to mailbox"), Status.DELIVERED, "stored"),
     (Facts(b"sent", b"local", b"2.0.0", b"delivered to command: x"), Status.DELIVERED, "piped"),
+    (Facts(b"sent", b"local", text=b'"|/usr/bin/procmail"'), Status.DELIVERED, "piped"),
     (Facts(b"sent", b"pipe", b"2.0.0", b"delivered via x service"), Status.DELIVERED, "piped"),
     (Facts(b"sent", b"virtual", b"2.0.0", b"delivered to maildir"), Status.DELIVERED, "stored"),
     (Facts(b"sent", b"lmtp", b"2.0.0", b"250 2.0.0 <a@example.com> x Saved"), 0, "stored"),
@@ -65,6 +66,13 @@ def test_facts_make_the_status_and_its_reason(facts: Facts, expected: int, reaso
         (b"", b"", b"", "policy"),
         (b"554", b"5.7.1", b"554 5.7.1 <a@spam.example>: Sender address rejected", "policy"),
         (b"554", b"5.7.1", b"<unclosed: spam", "spam"),
+        (b"550", b"5.7.1", b"Message content rejected, UBE, id=1-2", "spam"),
+        (b"550", b"5.7.1", b"very low reputation of the sending IP, a spam source", "blocklist"),
+        (b"550", b"5.5.0", b"550 User not found", "unknown_user"),
+        (b"550", b"", b"Requested action not taken: mailbox unavailable", "unknown_user"),
+        (b"450", b"", b"Requested action not taken: mailbox unavailable", "temporary"),
+        (b"553", b"5.1.8", b"Domain of sender address x does not exist", "policy"),
+        (b"501", b"5.7.1", b"This system is not configured to relay mail", "relay_denied"),
     ],
 )
 def test_refusals_name_their_reason(code: bytes, enhanced: bytes, text: bytes, reason: str) -> None:
@@ -78,6 +86,8 @@ def test_refusals_name_their_reason(code: bytes, enhanced: bytes, text: bytes, r
         (b"4.2.0", b"host x said: 450 4.2.0 Greylisted", "greylisted"),
         (b"4.2.2", b"host x said: 452 4.2.2 full", "quota"),
         (b"4.0.0", b"mailbox is full", "quota"),
+        (b"4.0.0", b"The email account that you tried to reach is out of storage", "quota"),
+        (b"4.1.2", b"host x said: 450 4.1.2 Domain not found", "dns"),
         (b"4.4.3", b"Host or domain name not found. Name service error", "dns"),
         (b"", b"connect to mx.example.com[192.0.2.1]:25: Connection timed out", "connection"),
         (b"4.4.2", b"lost connection while sending RCPT TO", "connection"),
@@ -90,7 +100,8 @@ def test_deferrals_name_their_reason(enhanced: bytes, text: bytes, reason: str) 
 
 
 def test_every_reason_of_the_table_has_a_number_on_disk() -> None:
-    words = {line[0] for line in (*status.REFUSAL_WORDS, *status.DEFERRAL_WORDS)}
+    tables = *status.REFUSAL_WORDS, *status.PERMANENT_WORDS, *status.DEFERRAL_WORDS
+    words = {line[0] for line in tables}
     assert words <= set(REASONS)
     assert len(set(REASONS)) == len(REASONS)
 

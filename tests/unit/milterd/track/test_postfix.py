@@ -62,6 +62,19 @@ DELIVERIES = {
             "next_hop": b"lmtp",
         },
     ),
+    "verified by sendmail -bv, an alias": (
+        b"AB12CD34: to=<list@example.com>, relay=local, delay=0.1, delays=0.1/0/0/0, dsn=2.0.0,"
+        b" status=expanded (alias expanded)",
+        {
+            "final_recipient": b"list@example.com",
+            "relay": b"local",
+            "delay": b"0.1",
+            "delays": b"0.1/0/0/0",
+            "enhanced_status": b"2.0.0",
+            "outcome": b"deliverable",
+            "text": b"alias expanded",
+        },
+    ),
     "before 2.3": (
         b"AB12CD34: to=<bob@example.net>, relay=mx.example.net[192.0.2.9], delay=3,"
         b" status=sent (250 OK)",
@@ -265,6 +278,7 @@ def test_only_what_was_sent_goes_on() -> None:
                 "instance": b"postfix",
             },
         ),
+        ("postfix/cleanup", b"AB12: removed (canceled)", {"kind": b"REMOVED", "id": b"AB12"}),
         (
             "postfix/qmgr",
             b"AB12: from=<>, status=expired, returned to sender",
@@ -608,6 +622,58 @@ WHO = CLIENT | ENVELOPE | {"proto": b"ESMTP", "helo": b"h.example"}
         ),
         (
             "postfix/smtpd",
+            b"NOQUEUE: reject: RCPT from unknown[192.0.2.4]: 553 5.7.1 no; "
+            + END
+            + b" sasl_method=PLAIN sasl_username=jo; from=<f@example.net> sasl_sender=x",
+            WHO
+            | {
+                "action": b"reject",
+                "stage": b"RCPT",
+                "reply_code": b"553",
+                "enhanced_status": b"5.7.1",
+                "text": b"553 5.7.1 no",
+            },
+        ),
+        (
+            "postfix/smtpd",
+            b"NOQUEUE: reject: RCPT from unknown[192.0.2.4]: 553 5.7.1 <a; from=<f@example.net>"
+            b" to=<v@example.com> sasl_method=x>: no; " + END,
+            WHO
+            | {
+                "action": b"reject",
+                "stage": b"RCPT",
+                "reply_code": b"553",
+                "enhanced_status": b"5.7.1",
+                "text": b"553 5.7.1 <a; from=<f@example.net> to=<v@example.com> sasl_method=x>: no",
+            },
+        ),
+        (
+            "postfix/smtpd",
+            b"AB12: reject: DATA content from unknown[192.0.2.4]: bare <LF> received; " + END,
+            WHO
+            | {
+                "id": b"AB12",
+                "action": b"reject",
+                "stage": b"DATA content",
+                "text": b"bare <LF> received",
+            },
+        ),
+        (
+            "postfix/cleanup",
+            b"AB12: reject: mime-error improper use of 8-bit data in message header: X: y"
+            b" from unknown[192.0.2.4]; from=<s@example.org> to=<unknown>",
+            CLIENT
+            | {
+                "id": b"AB12",
+                "action": b"reject",
+                "stage": b"mime-error",
+                "text": b"improper use of 8-bit data in message header: X: y",
+                "sender": b"s@example.org",
+                "daemon": b"cleanup",
+            },
+        ),
+        (
+            "postfix/smtpd",
             b"warning: AB12: queue file size limit exceeded",
             {
                 "id": b"AB12",
@@ -640,6 +706,35 @@ def test_what_happens_at_the_door(tag: str, text: bytes, expected: dict[str, byt
         ("postfix/cleanup", b"AB12: replace: header X: y from local; from=<a> to=<b>: z"),
         ("postfix/cleanup", b"AB12: resent-message-id=<x@example.com>"),
         ("postfix/qmgr", b"AB12: skipped, still being delivered"),
+        (
+            "postfix/smtpd",
+            b"AB12: lost connection after DATA (19 bytes) from x.example[2001:db8::4]",
+        ),
+        ("postfix/smtpd", b"AB12: timeout after BDAT (19 bytes) from unknown[192.0.2.4]"),
+        ("postfix/smtpd", b"NOQUEUE: too many errors after RCPT from unknown[192.0.2.4]"),
+        ("postfix/smtpd", b"AB12: reply filter in: 550 5.1.1 status=sent (x)"),
+        ("postfix/smtpd", b'unknown[192.0.2.4]: replacing command "EHLO x" with "EHLO y"'),
+        ("postfix/smtpd", b"mapping DSN status 5.1.1 into Recipient status 5.1.1"),
+        ("postfix/smtpd", b"NOQUEUE: hangup: RCPT from unknown[192.0.2.4]: x; " + END),
+        ("postfix/qmqpd", b"NOQUEUE: unknown[192.0.2.4]: lost connection while receiving"),
+        ("postfix/cleanup", b"AB12: status=deferred (bounce failed)"),
+        (
+            "postfix/cleanup",
+            b"AB12: masquerade_exceptions map lookup problem -- message not accepted",
+        ),
+        (
+            "postfix/bounce",
+            b"AB12: not sending trace/success notification for double-bounce message",
+        ),
+        ("postfix/postscreen", b'[192.0.2.4]:48504: replacing command "RCPT" with "NOOP"'),
+        ("postfix/postscreen", b"BDAT without valid RCPT from [192.0.2.4]:48504"),
+        ("postfix/smtp", b"Unverified: subject_CN=mx.example.net, issuer=x"),
+        (
+            "postfix/smtp",
+            b"host mx.example.net[192.0.2.9] offers SMTPUTF8 support, but not 8BITMIME",
+        ),
+        ("postfix/smtp", b"AB12: Sender requested REQUIRETLS, but it was not offered by host x"),
+        ("postfix/lmtp", b"AB12: status=deferred (bounce failed)"),
         ("postfix/qmgr", b"warning: connect to transport private/x: Connection refused"),
         ("postfix/smtp", b"AB12: host mx.example.net[192.0.2.9] said: 450 status=sent (x)"),
         ("postfix/smtp", b"connect to mx.example.net[192.0.2.9]:25: Connection timed out"),
@@ -670,7 +765,8 @@ def test_what_tells_nothing_is_none(tag: str, text: bytes) -> None:
         ("postfix/smtp", b"AB12: to=<b@example.com>, relay=none, delay=1, status=lost (x)"),
         ("postfix/smtp", b"AB12: to=<b@example.com>, relay=none, delay=1, x=1, status=sent (x)"),
         ("postfix/smtp", b'AB12: to=<"b@example.com>, relay=none, delay=1, status=sent (x)'),
-        ("postfix/smtp", b"AB12: something new"),
+        ("postfix/smtp", b"AB12: something new, status=sent (250 ok)"),
+        ("postfix/smtp", b"to=<x@example.com>, relay=none, delay=0, status=sent (no queue id)"),
         ("postfix/qmgr", b"AB12: from=<a@example.com>, size=12, nrc"),
         ("postfix/cleanup", b"AB12: something new"),
         ("postfix/smtpd", b"connect from somewhere"),
