@@ -18,14 +18,14 @@ _LINE: Final = re.compile(
     r"^(?P<stamp>\w{3} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\S+) (?P<host>\S+)"
     r" (?:[\w.-]+/)+(?P<daemon>[\w-]+)\[\d+\]: (?P<text>.*)$"
 )
-_OWN: Final = re.compile(r"^(?P<id>[0-9A-Za-z]{5,}): ?(?P<rest>.*)$")
+_OWN: Final = re.compile(r"^(?P<id>[0-9A-Za-z]{4,}): ?(?P<rest>.*)$")
 _TRY: Final = re.compile(
     r"^to=<?(?P<to>[^>, ]*)>?, (?:orig_to=<?(?P<orig>[^>, ]*)>?, )?.*?status=(?P<word>\w+)"
     r" ?\(?(?P<text>.*?)\)?$"
 )
 _NEXT: Final = re.compile(r"(?:queued|forwarded) as (\w+)\)*$")
 _REFUSED: Final = re.compile(
-    r"^(?:(?P<id>NOQUEUE|[0-9A-Za-z]{5,}): )?(?:milter-)?reject:"
+    r"^(?:(?P<id>NOQUEUE|[0-9A-Za-z]{4,}): )?(?:milter-)?reject:"
     r" (?!VRFY|ETRN|AUTH|STARTTLS|CONNECT from \[)\S+ from \S*\[(?P<ip>[^]]*)\]"
     r"(?:.* to=<(?P<to>[^>]*)>)?"
 )

@@ -15,7 +15,7 @@ from tests.score.check import Check, lines_of, splitter_of, told_of
 
 _AGENTS = rb"smtp|lmtp|local|virtual|pipe|error|retry|discard|relay"
 _HEAD = rb"\[\d+\]: +"
-_QUEUE_ID = rb"[0-9A-Za-z]{5,}: ?"
+_QUEUE_ID = rb"[0-9A-Za-z]{4,}: ?"
 _CARRYING: Final = re.compile(
     b"|".join(
         (
