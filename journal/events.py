@@ -54,6 +54,7 @@ class Kind(IntEnum):
     TLS_IN = 31
     TLS_OUT = 32
     DISCONNECT = 33
+    LOGIN = 34
     # About a source, never stored.
     GAP = 40
 
@@ -88,7 +89,7 @@ FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.REQUEUED: ("by",),
     Kind.DELIVERY: (
         "daemon", "recipient", "final_recipient", "relay", "delay", "delays",
-        "enhanced_status", "outcome", "text", "tls", "next_queue_id", "next_hop",
+        "enhanced_status", "outcome", "text", "tls", "next_queue_id", "next_hop", "controller",
     ),
     Kind.EXPIRED: ("word", "sender"),
     Kind.NOTICE: ("notice", "notice_queue_id"),
@@ -103,6 +104,7 @@ FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.TLS_IN: ("client_ip", "tls"),
     Kind.TLS_OUT: ("relay", "tls"),
     Kind.DISCONNECT: ("client_ip",),
+    Kind.LOGIN: ("client_ip", "login", "sasl_method"),
     Kind.GAP: ("source", "reason", "text", "lost", "unit", "phase"),
 }  # fmt: skip
 """The names of ``Event.fields``, by kind. New names go at the end: old records lack them."""

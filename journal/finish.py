@@ -34,7 +34,8 @@ def finished(row: Draft, *, origin: bool | None, locality: Locality, let_go: Let
     filed, folder = agents.filing(row.filed, locality) if row.filed else (b"", b"")
     fate = status.decide(_facts(row, attempt, filed))
     gone = let_go(row.attempts[0]) if row.attempts else 0
-    total = row.before + len(row.attempts) + gone
+    tries = sum(event.fields[D_OUTCOME] != b"queued" for event in row.attempts)
+    total = row.before + tries + gone
     daemon = attempt.fields[D_DAEMON] if attempt else b"lmtp" if row.filed else b""
     code, enhanced, text = _reply(row, attempt)
     if row.late is not None and fate.reason == "late_bounce":

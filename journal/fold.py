@@ -28,8 +28,8 @@ KEPT_LAST: Final = 7
 KEYS_DROPPED: Final = 200 - KEPT_FIRST - KEPT_LAST
 """A row counts at most 200 attempts: ten are kept whole, of the others a key."""
 
-_TLS_AT: Final = {kinds.CLIENT: 5, kinds.DELIVERY: 9}
-"""Where an event has the TLS of its session: told by an earlier line, which may not be read."""
+_SESSION_AT: Final = {kinds.CLIENT: (3, 6), kinds.DELIVERY: (9, 10)}
+"""Where an event has login and TLS of its session: told by earlier lines, maybe not read."""
 
 
 def fold(
@@ -71,7 +71,7 @@ def canonical(
         if event == before:
             continue
         kind = event.kind
-        if before is not None and kind == before.kind and _tells_tls(before, event):
+        if before is not None and kind == before.kind and _tells_session(before, event):
             before = kept[-1] = event
             continue
         before = event
@@ -90,15 +90,20 @@ def canonical(
     return tuple(kept), keys
 
 
-def _tells_tls(before: Event, event: Event) -> bool:
-    """Whether two events are one line, and only the later was read with its session's TLS."""
-    place = _TLS_AT.get(event.kind)
+def _tells_session(before: Event, event: Event) -> bool:
+    """Whether two events are one line, and only the later was read with all of its session."""
+    place = _SESSION_AT.get(event.kind)
     if place is None or before.at_us != event.at_us or before.queue_id != event.queue_id:
         return False
+    begin, end = place
     poor, rich = before.fields, event.fields
-    if len(poor) <= place or poor[place] or poor[:place] != rich[:place]:
+    if before.pid != event.pid or len(poor) < end or poor[:begin] != rich[:begin]:
         return False
-    return before.pid == event.pid and poor[place + 1 :] == rich[place + 1 :]
+    if poor[end:] != rich[end:]:
+        return False
+    return all(
+        one in (b"", other) for one, other in zip(poor[begin:end], rich[begin:end], strict=True)
+    )
 
 
 def _row_of(event: Event) -> tuple[bytes, bytes, bytes]:
@@ -252,7 +257,7 @@ def _sender_of(leg: Leg) -> bytes | None:
         return told[kinds.PICKUP].fields[1]
     if kinds.EXPIRED in told and len(told[kinds.EXPIRED].fields) > 1:
         return told[kinds.EXPIRED].fields[1]
-    return None
+    return b"" if kinds.PARENT in told else None  # a notice: Sendmail logs no from=
 
 
 def _login(first: Leg) -> bytes:

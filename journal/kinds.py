@@ -30,4 +30,5 @@ CONNECT: Final = 30
 TLS_IN: Final = 31
 TLS_OUT: Final = 32
 DISCONNECT: Final = 33
+LOGIN: Final = 34
 GAP: Final = 40

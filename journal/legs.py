@@ -17,7 +17,7 @@ HOLD_ACTIONS: Final = frozenset({b"hold", b"milter-hold"})
 
 # Positions in Event.fields, see journal.events.FIELDS.
 D_DAEMON, D_RECIPIENT, D_FINAL, D_RELAY, D_DELAY = 0, 1, 2, 3, 4
-D_ENHANCED, D_OUTCOME, D_TEXT, D_NEXT = 6, 7, 8, 10
+D_ENHANCED, D_OUTCOME, D_TEXT, D_NEXT, D_CONTROLLER = 6, 7, 8, 10, 12
 O_ACTION, O_STAGE, O_CODE, O_ENHANCED, O_TEXT, O_SENDER, O_RECIPIENT = 0, 1, 2, 3, 4, 5, 6
 O_NAME, O_IP, O_PORT, O_HELO = 7, 8, 9, 11
 F_ACTION, F_USER, F_FOLDER, F_MESSAGE_ID = 1, 2, 3, 4
@@ -90,6 +90,17 @@ class Leg:
             for event in self.deliveries
         )
 
+    def spoken(self, delivery: Event) -> bytes:
+        """Whom the sender spoke of, as far as a delivery says; else its final recipient.
+
+        Sendmail names who controls a delivery: the sender, or the alias or user it is for.
+        """
+        fields = delivery.fields
+        if fields[D_RECIPIENT] or len(fields) <= D_CONTROLLER or not fields[D_CONTROLLER]:
+            return fields[D_RECIPIENT] or fields[D_FINAL]
+        senders = (self.field(kinds.QUEUED, 0), self.field(kinds.PICKUP, 1))
+        return fields[D_FINAL] if fields[D_CONTROLLER] in senders else fields[D_CONTROLLER]
+
     @property
     def from_here(self) -> bool:
         """Whether a program of this host began the queue file."""
@@ -99,7 +110,13 @@ class Leg:
     def whole(self) -> bool:
         """Somebody saw the whole message enter the queue."""
         told = self.by_kind
-        if kinds.QUEUED in told or kinds.PICKUP in told or kinds.EXPIRED in told:
+        if any(door.fields[O_ACTION] == b"lost" for door in self.doors):
+            return False  # the client left in the middle
+        queued = told.get(kinds.QUEUED)
+        # Sendmail says ``from=`` of what it did not take, too: without recipients, or without data.
+        if queued is not None and queued.fields[1] != b"0" and queued.fields[2] != b"0":
+            return True
+        if kinds.PICKUP in told or kinds.EXPIRED in told:
             return True
         if kinds.TRANSACTION in told and self.field(kinds.TRANSACTION, 14) == b"eom":
             return True

@@ -12,12 +12,14 @@ from journal.draft import DISCARDS, Draft
 from journal.events import Event
 from journal.finish import LetGo, finished
 from journal.legs import (
+    D_CONTROLLER,
     D_FINAL,
     D_NEXT,
     D_OUTCOME,
     D_RECIPIENT,
     HOLD_ACTIONS,
     O_ACTION,
+    O_CODE,
     O_RECIPIENT,
     O_STAGE,
     Leg,
@@ -59,6 +61,7 @@ def rows_of(
                 row.before += len(row.attempts) - hop
                 passed.setdefault(onward, []).append(row)
         rows.extend(_spoken(leg, rows, passed))
+    rows = _expanded(rows)
     if sessions:
         rows = agents.filed(rows, sessions)
     for event in lates:
@@ -66,6 +69,36 @@ def rows_of(
             if row.late is None and row.is_for(event.fields[0]):
                 row.late = event
     return tuple(finished(row, origin=origin, locality=locality, let_go=let_go) for row in rows)
+
+
+def _expanded(rows: list[Draft]) -> list[Draft]:
+    """Sendmail does not say which alias a recipient is of: where only one can be, it is that one.
+
+    An alias is a recipient that the client spoke of, and no delivery did. A list with an owner
+    goes on in another leg.
+    """
+    if len(rows) == 1:
+        return rows
+    parents = {id(row.leg.previous) for row in rows if row.attempts}
+    rows = [row for row in rows if row.recipient or row.door or id(row.leg) not in parents]
+    aliases = [row for row in rows if not row.attempts and row.door is None and row.leg.whole]
+    if len(aliases) != 1:
+        return rows
+    alias = aliases[0]
+    spoken = {address.fold(event.fields[0]) for event in alias.leg.rcpts}
+    made = [
+        row
+        for row in rows
+        if row.attempts
+        and len(row.attempts[0].fields) > D_CONTROLLER
+        and row.recipient == row.final
+        and address.fold(row.recipient or b"") not in spoken
+    ]
+    if not made or not spoken:
+        return rows
+    for row in made:
+        row.recipient = alias.recipient
+    return [row for row in rows if row is not alias]
 
 
 def _probes(leg: Leg) -> bool:
@@ -85,9 +118,8 @@ def _delivered(leg: Leg, arrivals: list[Draft]) -> list[Draft]:
     heard: set[int] = set()
     turn: dict[tuple[bytes, bytes], int] = {}
     for event in leg.deliveries:
-        fields = event.fields
-        final = fields[D_FINAL]
-        spoken = fields[D_RECIPIENT] or final
+        final = event.fields[D_FINAL]
+        spoken = leg.spoken(event)
         key = (spoken, final)
         rows = found.get(key)
         if rows is None:
@@ -190,7 +222,12 @@ def _spoken(leg: Leg, rows: list[Draft], passed: dict[bytes, list[Draft]]) -> li
             key = address.fold(recipient)
             if key not in covered and key not in found:
                 found[key] = _waiting(recipient, leg, whole_door)
-    rest = [_refused(door.fields[O_RECIPIENT] or None, leg, door) for door in refused.values()]
+    rest = [
+        _refused(door.fields[O_RECIPIENT] or None, leg, door)
+        for key, door in refused.items()
+        # Without a code it may be what Sendmail tells the sender later, in a notice.
+        if door.fields[O_CODE] or not key or key not in covered
+    ]
     made = [*rest, *found.values()]
     if not made and not known and (whole_door is not None or leg.whole):
         made = [_waiting(None, leg, whole_door)]

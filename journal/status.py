@@ -22,7 +22,7 @@ REFUSAL_WORDS: Final[_Table] = (
         (),
         (
             b"blocked using", b"blocklist", b"block list", b"blacklist", b"black list",
-            b"denylist", b"dnsbl", b"reputation",
+            b"denylist", b"dnsbl", b"reputation", b" listed at ", b"blackhole",
         ),
     ),
     (
@@ -34,7 +34,11 @@ REFUSAL_WORDS: Final[_Table] = (
         ),
     ),
     ("spam", (), (b"spam", b"junk", b"unsolicited", b"rejected, ube")),  # the last is amavisd's
-    ("size", (b"3.4", b"2.3"), (b"size limit", b"message size", b"too large", b"too big")),
+    (
+        "size",
+        (b"3.4", b"2.3"),
+        (b"size limit", b"message size", b"too large", b"too big", b"exceeds maximum"),
+    ),
     (
         "unknown_user",
         (b"1.1", b"1.10"),
@@ -68,7 +72,7 @@ DEFERRAL_WORDS: Final[_Table] = (
         (b"1.2", b"4.3", b"4.4"),
         (
             b"name service error", b"host not found", b"host or domain name not found",
-            b"host unknown", b"unknown host", b"domain is not reachable",
+            b"host unknown", b"unknown host", b"domain is not reachable", b"name server: ",
         ),
     ),
     (
@@ -78,6 +82,8 @@ DEFERRAL_WORDS: Final[_Table] = (
             b"connect to ",
             b"connection timed out",
             b"connection refused",
+            b"connection reset",
+            b"operation timed out",
             b"lost connection",
             b"conversation with",
             b"timed out while",
@@ -92,6 +98,7 @@ DEFERRAL_WORDS: Final[_Table] = (
 LOOP_CODES: Final = (b"4.6",)
 LOOP_WORDS: Final = (
     b"loops back to myself",
+    b"loops back to me",
     b"mail forwarding loop",
     b"too many hops",
     b"mail loop",

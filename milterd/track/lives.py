@@ -22,6 +22,8 @@ AFTER_END_US: Final = 60 * SECOND
 SILENT_END_US: Final = 3600 * SECOND
 """What a client abandons ends without a word, an hour after its begin at the latest."""
 
+_HEX: Final = b"0123456789ABCDEF"
+
 _ENDS: Final = frozenset({kinds.REMOVED, kinds.DELETED, kinds.REQUEUED})
 _THROWN_AWAY: Final = frozenset(
     {b"reject", b"milter-reject", b"discard", b"milter-discard", b"too-large"}
@@ -114,8 +116,19 @@ class Life:
 
 
 def is_long(queue_id: bytes) -> bool:
-    """Whether a queue id has the long form: base 52, seconds, microseconds, "z", inode."""
-    return len(queue_id) >= 12 and b"z" in queue_id[10:]
+    """Whether a queue id never comes again.
+
+    Postfix's long form is base 52, seconds, microseconds, "z", inode. Sendmail's is date and
+    time (base 60), a number, and the pid: the last six digits. What could be inode and
+    microseconds in hexadecimal as well is not taken for it.
+    """
+    if len(queue_id) < 12:
+        return False
+    if b"z" in queue_id[10:]:
+        return True
+    return (
+        queue_id[-5:].isdigit() and bool(queue_id[:8].translate(None, _HEX)) and queue_id.isalnum()
+    )
 
 
 def belongs(event: Event, life: Life) -> bool:

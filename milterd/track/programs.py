@@ -10,7 +10,7 @@ up in ``PROGRAMS``. Lines of programs that are not known tell nothing. Raises no
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from milterd.track import amavis, dovecot, filters, losses, mailscanner, pmg, postfix
+from milterd.track import amavis, dovecot, filters, losses, mailscanner, pmg, postfix, sendmail
 from milterd.track.scan import UNKNOWN, Parsed, Unknown
 from milterd.track.syslog import Line
 
@@ -23,6 +23,7 @@ PROGRAMS: Final[Mapping[bytes, Callable[[Line], Parsed]]] = {
     mailscanner.PROGRAM: mailscanner.parse,
     pmg.PROGRAM: pmg.parse,
     **filters.PARSERS,
+    **dict.fromkeys(sendmail.TAGS, sendmail.parse),
 }
 """Programs with a plain tag, each with the function that reads its lines."""
 

@@ -28,6 +28,8 @@ MOST_ORPHANS: Final = 500
 SESSION_US: Final = 3_600_000_000
 """No queue file is opened longer than this after its session's TLS handshake or HOLD."""
 
+_ENCRYPTING: Final = (b"smtp", b"lmtp", b"relay")
+
 
 class Sessions:
     """The TLS and HOLD context of every process that is in a session."""
@@ -35,6 +37,7 @@ class Sessions:
     def __init__(self) -> None:
         self._inbound: dict[Key, tuple[bytes, bytes, int]] = {}  # client IP, TLS, since
         self._outbound: dict[Key, tuple[bytes, bytes]] = {}
+        self._logins: dict[Key, tuple[bytes, bytes, bytes, int]] = {}  # client IP, login, method
         self._holds: dict[Key, list[Event]] = {}
         self._begun: set[Key] = set()  # a session's begin or end was read
         self._orphans: dict[tuple[bytes, Event], None] = {}  # host, CLIENT: of sessions not begun
@@ -43,8 +46,8 @@ class Sessions:
 
     @property
     def known(self) -> bool:
-        """Whether any TLS session is remembered."""
-        return bool(self._inbound or self._outbound)
+        """Whether any TLS session or login is remembered."""
+        return bool(self._inbound or self._outbound or self._logins)
 
     @property
     def holds(self) -> bool:
@@ -52,7 +55,7 @@ class Sessions:
         return bool(self._holds)
 
     def note(self, event: Event, host: bytes) -> None:
-        """Take a context event: CONNECT, TLS_IN, TLS_OUT, DISCONNECT; others tell nothing here."""
+        """Take a context event: CONNECT, TLS_IN, TLS_OUT, DISCONNECT, LOGIN."""
         key = (host, event.pid)
         if event.kind == kinds.TLS_IN:
             self._remember(key, (event.fields[0], event.fields[1], event.at_us))
@@ -62,17 +65,21 @@ class Sessions:
                 del self._outbound[next(iter(self._outbound))]
             self._outbound[key] = (event.fields[0], event.fields[1])
             self.changed = True
+        elif event.kind == kinds.LOGIN:
+            _let_go(self._logins, key, event.at_us)
+            ip, login, method = event.fields[:3]
+            self._logins[key] = (ip, login, method, event.at_us)
+            self.changed = True
         elif event.kind in (kinds.CONNECT, kinds.DISCONNECT):
             if len(self._begun) < MOST:
                 self._begun.add(key)
-            if self._inbound.pop(key, None) is not None:
+            if self._inbound.pop(key, None) or self._logins.pop(key, None):
                 self.changed = True
             if self._holds and self._holds.pop(key, None) is not None:
                 self.changed = True
 
     def _remember(self, key: Key, session: tuple[bytes, bytes, int]) -> None:
-        if len(self._inbound) >= MOST:
-            del self._inbound[next(iter(self._inbound))]
+        _let_go(self._inbound, key, session[2])
         self._inbound[key] = session
         self.changed = True
 
@@ -96,7 +103,7 @@ class Sessions:
     def _begins(self, event: Event, host: bytes) -> bool:
         """Whether something waits for this queue file."""
         holds = self._holds.get((host, event.pid), ())
-        return bool(self._tls(event, host)) or any(
+        return bool(self._tls(event, host) or self._login(event, host)) or any(
             hold.fields[8] == event.fields[1] and _soon(event.at_us - hold.at_us) for hold in holds
         )
 
@@ -104,6 +111,11 @@ class Sessions:
         """The TLS of the session that a CLIENT event is of."""
         ip, tls, since_us = self._inbound.get((host, event.pid), (b"", b"", 0))
         return tls if ip == event.fields[1] and _soon(event.at_us - since_us) else b""
+
+    def _login(self, event: Event, host: bytes) -> tuple[bytes, bytes] | None:
+        """Name and method with which the session that a CLIENT event is of logged in."""
+        ip, login, method, since_us = self._logins.get((host, event.pid), (b"", b"", b"", 0))
+        return (login, method) if ip == event.fields[1] and _soon(event.at_us - since_us) else None
 
     def hold(self, event: Event, host: bytes) -> None:
         """An access map's HOLD, logged before its queue file exists."""
@@ -131,12 +143,13 @@ class Sessions:
         """The event with the TLS of its session, where its own line does not say."""
         fields = event.fields
         if event.kind == kinds.CLIENT:
-            tls = b"" if fields[5] else self._tls(event, host)
-            if tls:
-                return event._replace(fields=(*fields[:5], tls, *fields[6:]))
-        elif event.kind == kinds.DELIVERY and fields[0] in (b"smtp", b"lmtp") and not fields[9]:
+            tls = fields[5] or self._tls(event, host)
+            login = (None if fields[3] else self._login(event, host)) or fields[3:5]
+            if (*login, tls) != fields[3:6]:
+                return event._replace(fields=(*fields[:3], *login, tls, *fields[6:]))
+        elif event.kind == kinds.DELIVERY and fields[0] in _ENCRYPTING and not fields[9]:
             relay, tls = self._outbound.get((host, event.pid), (b"", b""))
-            if relay and relay == fields[3]:
+            if relay and (relay == fields[3] or fields[3].startswith(relay + b"[")):
                 return event._replace(fields=(*fields[:9], tls, *fields[10:]))
         return event
 
@@ -153,6 +166,10 @@ class Sessions:
                 "out": [
                     [h.decode(text), p, r.decode(text), t.decode(text)]
                     for (h, p), (r, t) in self._outbound.items()
+                ],
+                "login": [
+                    [h.decode(text), p, *(word.decode(text) for word in told), since_us]
+                    for (h, p), (*told, since_us) in self._logins.items()
                 ],
                 "hold": [
                     [h.decode(text), [_plain(event) for event in events]]
@@ -172,6 +189,9 @@ class Sessions:
             self._inbound[host.encode(text), pid] = session
         for host, pid, relay, tls in kept["out"]:
             self._outbound[host.encode(text), pid] = (relay.encode(text), tls.encode(text))
+        for host, pid, ip, login, method, since_us in kept.get("login", ()):
+            told = (ip.encode(text), login.encode(text), method.encode(text), since_us)
+            self._logins[host.encode(text), pid] = told
         for host, events in kept["hold"]:
             for plain in events:
                 event = _event(plain)
@@ -180,6 +200,19 @@ class Sessions:
             self._orphans[host.encode(text), _event(plain)] = None
         for host, plain in kept.get("strays", ()):
             self.strays.keep(_event(plain), host.encode(text))
+
+
+def _let_go(known: dict[Key, Any], key: Key, now_us: int) -> None:
+    """Make room for a session's newest word: too many, and those too old to matter, go.
+
+    Sendmail's sessions have no end in the log.
+    """
+    known.pop(key, None)
+    while known:
+        oldest = next(iter(known))
+        if len(known) < MOST and now_us - known[oldest][-1] <= SESSION_US:
+            return
+        del known[oldest]
 
 
 def _soon(us: int) -> bool:

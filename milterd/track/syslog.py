@@ -174,6 +174,9 @@ class LineParser:
         while line[begin : begin + 1] == b" ":
             begin += 1
         blank = line.find(b" ", begin)
+        if blank > 0 and line[begin : begin + 1] == b"<" and line[blank - 1 : blank] == b">":
+            begin = blank + 1  # FreeBSD's syslogd -v: <facility.level> before the host
+            blank = line.find(b" ", begin)
         if blank < 0:
             return self._bare(line)
         tag_at = blank

@@ -582,3 +582,80 @@ def test_every_pair_of_events_folds_without_raising() -> None:
 
 def test_rows_are_plain_recipients() -> None:
     assert all(isinstance(row, Recipient) for row in folded(STORY).message.rows)
+
+
+# -- Sendmail -----------------------------------------------------------------------------
+
+
+def said_by_sendmail(
+    at_s: float, to: bytes, queue_id: bytes = b"Q1", controller: bytes = b""
+) -> Event:
+    return tried(at_s, to, b"sent", queue_id, daemon=b"local", text=b"Sent", controller=controller)
+
+
+def spoken(at_s: float, *recipients: bytes) -> list[Event]:
+    begun = say(
+        at_s, Kind.TRANSACTION, client_ip=b"192.0.2.1", sender=b"s@example.net", stage=b"eom"
+    )
+    return [begun, *(say(at_s, Kind.RCPT, recipient=one) for one in recipients)]
+
+
+def test_the_only_recipient_that_no_delivery_names_is_the_alias_of_those_nobody_spoke_of() -> None:
+    events = [
+        *spoken(1, b"team@example.com", b"carol@example.com"),
+        queued(),
+        *(said_by_sendmail(3, to) for to in (b"alice", b"bob", b"carol@example.com")),
+    ]
+    assert sorted(rows(*events), key=repr) == [
+        (b"carol@example.com", b"carol@example.com", "delivered", "stored"),
+        (b"team@example.com", b"alice", "delivered", "stored"),
+        (b"team@example.com", b"bob", "delivered", "stored"),
+    ]
+
+
+def test_of_two_aliases_none_is_guessed() -> None:
+    events = [
+        *spoken(1, b"one@example.com", b"two@example.com"),
+        queued(),
+        said_by_sendmail(3, b"bob"),
+    ]
+    assert (b"bob", b"bob", "delivered", "stored") in rows(*events)
+    assert len(rows(*events)) == 3
+
+
+def test_who_controls_a_delivery_is_whom_it_was_for_unless_it_is_the_sender() -> None:
+    events = [
+        queued(sender=b"s@example.com"),
+        said_by_sendmail(3, b"|/bin/x", controller=b"robot@example.com"),
+        said_by_sendmail(3, b"bob@example.com", controller=b"s@example.com"),
+    ]
+    assert [row[:2] for row in rows(*events)] == [
+        (b"bob@example.com", b"bob@example.com"),
+        (b"robot@example.com", b"|/bin/x"),
+    ]
+
+
+@pytest.mark.parametrize(("size", "count"), [(b"0", b"1"), (b"900", b"0")])
+def test_what_sendmail_did_not_take_has_no_row(size: bytes, count: bytes) -> None:
+    assert rows(client(), say(2, Kind.QUEUED, sender=b"s@x.example", size=size, nrcpt=count)) == []
+
+
+def test_a_client_that_left_in_the_middle_has_no_row() -> None:
+    lost = say(2, Kind.DOOR, action=b"lost", stage=b"DATA")
+    assert rows(client(), queued(), lost) == []
+
+
+def test_a_place_in_the_queue_is_no_attempt() -> None:
+    waiting = tried(2, b"bob@example.com", b"queued", text=b"")
+    assert rows(queued(), waiting) == [
+        (b"bob@example.com", b"bob@example.com", "in_progress", "queued")
+    ]
+    assert folded([queued(), waiting]).message.rows[0].attempts == 0
+
+
+def test_a_line_read_without_its_login_is_the_same_line() -> None:
+    poor = say(1, Kind.CLIENT, client_ip=b"192.0.2.1")
+    rich = say(1, Kind.CLIENT, client_ip=b"192.0.2.1", login=b"bob", sasl_method=b"PLAIN", tls=b"x")
+    for events in ([poor, rich], [rich, poor]):
+        record = folded([*events, queued()])
+        assert (record.message.login, len(record.events)) == (b"bob", 2)
