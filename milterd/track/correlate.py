@@ -125,6 +125,8 @@ class Correlator:
         elif kind == kinds.MESSAGE_ID:
             self._recall(life)
             self._named(life)
+            if life.message.mentions:
+                self._onward(life)
         elif kind == kinds.QUEUED:
             if kin.begins_here(life):
                 self._meet(life)
@@ -230,6 +232,18 @@ class Correlator:
             self._memory.merge(message, life.message)
         elif life is None or life.message is not message:
             self._memory.mention(message, next_id)
+
+    def _onward(self, life: Life) -> None:
+        """A Message-ID that comes late: is where the message was passed on to of this host?"""
+        message = life.message
+        for event in list(message.events):
+            if event.kind == kinds.DELIVERY and event.queue_id == life.queue_id:
+                next_id = event.fields[10]
+                inner = self._find_life(next_id, event, message.host) if next_id else None
+                if inner is None or inner.message is message:
+                    continue
+                if event.fields[7] == _SENT and _is_hop(message, event, inner):
+                    self._memory.merge(message, inner.message)
 
     def _recall(self, life: Life) -> None:
         """A new life: did an earlier delivery go on under this queue id?"""
