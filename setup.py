@@ -5,89 +5,53 @@ about the package stands in pyproject.toml.
 """
 
 import os
-import sys
-from pathlib import Path
 
 from setuptools import Extension, setup
 
-HOT = [
-    *(f"journal/{name}.py" for name in (
-        "address",
-        "agents",
-        "batch",
-        "codec",
-        "draft",
-        "echoes",
-        "finish",
-        "fold",
-        "hits",
-        "keys",
-        "kinds",
-        "legs",
-        "locality",
-        "recipients",
-        "status",
-        "strings",
-        "terms",
-        "writer",
-    )),
-    *(f"milterd/track/{name}.py" for name in (
-        "amavis",
-        "correlate",
-        "dovecot",
-        "filters",
-        "intake",
-        "journald",
-        "kin",
-        "late",
-        "lives",
-        "losses",
-        "mailscanner",
-        "memory",
-        "mutf7",
-        "pmg",
-        "postfix",
-        "postfix_delivery",
-        "postfix_door",
-        "postfix_queue",
-        "postfix_smtpd",
-        "programs",
-        "refusals",
-        "scan",
-        "sendmail",
-        "sendmail_delivery",
-        "sendmail_door",
-        "sendmail_parts",
-        "sessions",
-        "stamps",
-        "strays",
-        "syslog",
-        "verdicts",
-        "wire",
-    )),
-]  # fmt: skip
-
-_SLICE = "Py_ssize_t slice_len = endn - startn;"
-_MENDED = "Py_ssize_t slice_len = endn > startn ? endn - startn : 0;"
+HOT = {
+    "journal": """
+        address agents
+        batch
+        codec
+        draft
+        echoes
+        finish fold
+        hits
+        keys kinds
+        legs locality
+        recipients
+        status strings
+        terms
+        writer
+    """,
+    "milterd/track": """
+        amavis
+        correlate
+        dovecot
+        filters
+        intake
+        journald
+        kin
+        late lives losses
+        mailscanner memory mutf7
+        pmg postfix postfix_delivery postfix_door postfix_queue postfix_smtpd programs
+        refusals
+        scan sendmail sendmail_delivery sendmail_door sendmail_parts sessions stamps strays syslog
+        verdicts
+        wire
+    """,
+}
+"""Modules by folder."""
 
 
 def extensions() -> list[Extension]:
     """One extension of all of them, so that they call each other directly."""
     if os.environ.get("POSTTRAIL_COMPILE") != "1":
         return []
-    from mypyc.build import include_dir, mypycify
+    from mypyc.build import mypycify
 
-    # mypyc 2.4's run time raises where a slice of bytes ends before it begins; Python's is empty.
-    source = Path(include_dir(), "bytes_ops.c").read_text(encoding="utf-8")
-    if source.count(_SLICE) != 1:
-        sys.exit("setup.py: mypyc slices bytes in another way now: look again")
-    mended = Path("build", "mended")
-    mended.mkdir(parents=True, exist_ok=True)
-    (mended / "bytes_ops.c").write_text(source.replace(_SLICE, _MENDED), encoding="utf-8")
-    found = list(mypycify(HOT, opt_level="3", debug_level="0"))
-    for extension in found:
-        extension.include_dirs.insert(0, str(mended))
-    return found
+    files = [f"{folder}/{name}.py" for folder, names in HOT.items() for name in names.split()]
+    return list(mypycify(files, opt_level="3", debug_level="0"))
 
 
 setup(ext_modules=extensions())
