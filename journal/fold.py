@@ -21,7 +21,7 @@ from journal.legs import (
 )
 from journal.locality import Locality
 from journal.recipients import rows_of
-from journal.records import FLAG_ECHOED, Message, Record
+from journal.records import FLAG_ECHOED, FLAG_PROXIED, Message, Record
 
 KEPT_FIRST: Final = 3
 KEPT_LAST: Final = 7
@@ -194,7 +194,7 @@ def _message(
         first.field(kinds.TRANSACTION, 4) or first.field(kinds.CLIENT, 5) or None,
         _spam_score(events),
         sources,
-        flags,
+        flags | FLAG_PROXIED if _is_proxied(first) else flags & ~FLAG_PROXIED,
         _elsewhere(legs),
         rows,
     )
@@ -206,6 +206,11 @@ def _elsewhere(legs: dict[bytes, Leg]) -> tuple[bytes, ...]:
     found = [next_id for next_id in ids if next_id not in legs]
     found += [leg.queue_id for leg in legs.values() if leg.is_agents and leg.queue_id]
     return tuple(found)
+
+
+def _is_proxied(first: Leg) -> bool:
+    """Whether a before-queue filter gave the message on."""
+    return any(door.fields[0] == b"proxy-accept" for door in first.doors)
 
 
 def _client(first: Leg) -> tuple[bytes, bytes, bytes, bytes]:

@@ -110,6 +110,9 @@ FLAG_AMBIGUOUS: Final = 1
 FLAG_ECHOED: Final = 2
 """The log told what journald told, too: its events are not kept twice (journal.echoes)."""
 
+FLAG_PROXIED: Final = 4
+"""It came through a before-queue filter: the session at the door had no queue file."""
+
 
 class Record(NamedTuple):
     """A message with the evidence it was folded from: what one key of the journal holds."""

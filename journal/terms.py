@@ -11,7 +11,7 @@ from journal import keys
 from journal.address import fold, fold_domain
 from journal.events import ABSENT, Source
 from journal.keys import Keyer, Terms
-from journal.records import NO_STATUS, Message, Recipient, Status
+from journal.records import FLAG_PROXIED, NO_STATUS, Message, Recipient, Status
 
 _MILTER: Final = 1 << Source.MILTER
 _REFUSED: Final = int(Status.REJECTED)
@@ -101,7 +101,8 @@ def _found(message: Message, terms: Terms) -> list[bytes]:
 
 def _doors(message: Message, ip: bytes) -> list[bytes]:
     """Values by which a refusal's two tellers, milter and log, find one another."""
-    spoken = bool(message.sources & _MILTER)
+    spoken = bool(message.sources & _MILTER or message.flags & FLAG_PROXIED)
+    behind = message.flags & FLAG_PROXIED or not message.queue_ids
     if not spoken and worst(message.rows) < _REFUSED:
         return []
     found: list[bytes] = []
@@ -113,7 +114,7 @@ def _doors(message: Message, ip: bytes) -> list[bytes]:
         recipient = ABSENT if row.recipient is None else fold(row.recipient)
         if port and (refused or spoken):
             found.append(keys.DOOR + keys.door_port(ip, port, recipient))
-        if refused:
+        if refused or behind:
             sender = ABSENT if message.sender is None else fold(message.sender)
             found.append(keys.DOOR + keys.door_rcpt(ip, sender, recipient))
     return found

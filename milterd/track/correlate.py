@@ -18,12 +18,12 @@ from typing import Final
 
 from journal import address, kinds
 from journal.events import STARTS, Event
-from journal.fold import forwarded
 from journal.locality import Locality
 from journal.records import FLAG_AMBIGUOUS
 from milterd.track import kin, late, strays
-from milterd.track.lives import DAY, LAG_US, Life, Open, belongs, is_long, is_over
+from milterd.track.lives import DAY, LAG_US, SECOND, Life, Open, belongs, is_long, is_over
 from milterd.track.memory import HOP_US, Memory, Store, insert
+from milterd.track.refusals import behind_proxy
 from milterd.track.sessions import Sessions
 
 NOTICE_US: Final = 35 * DAY
@@ -128,7 +128,7 @@ class Correlator:
             if life.message.mentions:
                 self._onward(life)
         elif kind == kinds.QUEUED:
-            if kin.begins_here(life):
+            if kin.may_meet(life):
                 self._meet(life)
             if self.sessions.strays.clients and life.start is not None:
                 self._claim(life, strays.client_key(life.start.fields[1], event.fields[0]))
@@ -211,26 +211,27 @@ class Correlator:
     # -- hops -------------------------------------------------------------------------
 
     def _find_life(self, queue_id: bytes, event: Event, host: bytes) -> Life | None:
-        """The life of another queue id that an event points at."""
-        for attempt in (0, 1):
-            life = self._memory.lives.get(host, {}).get(queue_id)
-            while life is not None:
-                if event.at_us - HOP_US <= life.first_us <= event.at_us + LAG_US or (
-                    is_long(queue_id) and life.first_us <= event.at_us + LAG_US
-                ):
-                    return life
-                life = life.older
-            if attempt == 0:
-                begin = event.at_us - HOP_US
-                self._memory.bring(host, b"q", queue_id, begin, event.at_us + LAG_US)
-        return None
+        """The newest life of another queue id that an event may point at."""
+        return next(iter(self._lives_near(queue_id, event, host)), None)
+
+    def _lives_near(self, queue_id: bytes, event: Event, host: bytes) -> list[Life]:
+        """The lives of another queue id that an event may point at, the newest first."""
+        found = _near(self._memory.lives.get(host, {}).get(queue_id), event)
+        if not found:
+            begin_us = event.at_us - HOP_US
+            self._memory.bring(host, b"q", queue_id, begin_us, event.at_us + LAG_US)
+            found = _near(self._memory.lives.get(host, {}).get(queue_id), event)
+        return found
 
     def _follow(self, message: Open, event: Event, next_id: bytes) -> None:
         """A delivery went on under another queue id: of this host, or of the next."""
-        life = self._find_life(next_id, event, message.host)
-        if life is not None and life.message is not message and _is_hop(message, event, life):
-            self._memory.merge(message, life.message)
-        elif life is None or life.message is not message:
+        lives = self._lives_near(next_id, event, message.host)
+        if any(life.message is message for life in lives):
+            return
+        hop = next((life for life in lives if _is_hop(message, event, life)), None)
+        if hop is not None:
+            self._memory.merge(message, hop.message)
+        else:
             self._memory.mention(message, next_id)
 
     def _onward(self, life: Life) -> None:
@@ -247,15 +248,13 @@ class Correlator:
 
     def _recall(self, life: Life) -> None:
         """A new life: did an earlier delivery go on under this queue id?"""
-        message = self._memory.mentions.get((life.message.host, life.queue_id))
-        if message is None or message is life.message:
-            return
-        for event in message.events:
-            if (
+        for message in self._memory.mentions.get((life.message.host, life.queue_id), ()):
+            if message is not life.message and any(
                 event.kind == kinds.DELIVERY
                 and event.fields[10] == life.queue_id
                 and event.at_us - HOP_US <= life.first_us <= event.at_us + LAG_US
                 and _is_hop(message, event, life)
+                for event in message.events
             ):
                 self._memory.merge(message, life.message)
                 return
@@ -268,7 +267,14 @@ class Correlator:
         known.register(life.message, life.message_id)
         if self.sessions.strays:
             self._claim(life, life.message_id)
-        if len(known.of(life.message.host, life.message_id)) > 1 or kin.begins_here(life):
+        if (
+            len(known.of(life.message.host, life.message_id)) > 1
+            or kin.begins_here(life)
+            or any(
+                event.kind == kinds.DELIVERY and kin.hands_over(event)
+                for event in life.message.events
+            )
+        ):
             self._meet(life)
 
     def _meet(self, life: Life) -> None:
@@ -361,8 +367,7 @@ class Correlator:
             found += self._memory.kin.of(host, message_id)
         if late.verp(notice.sender):
             self._memory.bring(host, b"s", notice.sender, begin_us, notice.at_us)
-            records = self._store.find(b"s", notice.sender, begin_us, notice.at_us)
-            found += [self._memory.by_id[one.id] for one in records if one.id in self._memory.by_id]
+            found += self._memory.all()
         return [one for one in found if any(_sent_by(life, sender) for life in one.lives)]
 
     def _behind_proxy(self, life: Life, event: Event, host: bytes) -> None:
@@ -370,16 +375,14 @@ class Correlator:
 
         Its line names no client; the filter tells the inner session who it is (XFORWARD).
         """
-        client = life.start.fields[6] if life.start is not None else b""
-        name, ip, port = forwarded(client)
-        if not ip:
+        line = behind_proxy(event, life.start)
+        if line is None:
             return
-        fields = event.fields
-        line = event._replace(queue_id=b"", fields=(*fields[:7], name, ip, port, *fields[10:]))
-        outer = self._memory.refusals.of_line(line, host)
+        refusals = self._memory.refusals
+        outer = refusals.of_line(line, host)
         if outer is not None and outer is not life.message and not outer.lives:
             self._memory.merge(life.message, outer)
-        self._memory.refusals.register(life.message, [line])
+        refusals.register(life.message, life.message.events)
 
     # -- refusals ---------------------------------------------------------------------
 
@@ -401,8 +404,8 @@ class Correlator:
         return message
 
 
-_TRUSTED: Final = frozenset({b"forwarded", b"lmtp", b"requeued"})
-"""Ways on that name a queue file or session of this host: local(8), LMTP, a filter's own word."""
+_TRUSTED: Final = frozenset({b"forwarded", b"requeued"})
+"""Ways on that name a queue file of this host: local(8), and a filter's own word."""
 
 REFUSING: Final = frozenset(
     {b"reject", b"milter-reject", b"proxy-reject", b"discard", b"milter-discard"}
@@ -420,6 +423,17 @@ def _matching(life: Life | None, event: Event) -> Life | None:
     return None
 
 
+def _near(life: Life | None, event: Event) -> list[Life]:
+    """Of a chain of lives those that an event may point at."""
+    found: list[Life] = []
+    while life is not None:
+        early = event.at_us - HOP_US <= life.first_us or is_long(life.queue_id)
+        if early and life.first_us <= event.at_us + LAG_US:
+            found.append(life)
+        life = life.older
+    return found
+
+
 def _is_hop(message: Open, event: Event, life: Life) -> bool:
     """Whether a delivery's next queue id is this life, not another host's id that looks the same.
 
@@ -430,6 +444,9 @@ def _is_hop(message: Open, event: Event, life: Life) -> bool:
     if ours and theirs:
         return ours == theirs
     relay = event.fields[3]
+    if event.fields[11] == b"lmtp":  # one session serves for several mails
+        begin_us = event.at_us - kin.sending_us(event) - SECOND
+        return begin_us <= life.first_us <= event.at_us + SECOND
     return event.fields[11] in _TRUSTED or b"[127." in relay or b"[::1]" in relay
 
 

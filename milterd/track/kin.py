@@ -99,6 +99,21 @@ def begins_here(life: Life) -> bool:
     return start.kind == kinds.PICKUP or start.fields[1].startswith(LOOPBACK)
 
 
+def may_meet(life: Life) -> bool:
+    """Whether a queue file may be, or may have become, another one with its Message-ID."""
+    return begins_here(life) or any(
+        event.kind == kinds.DELIVERY and hands_over(event) for event in life.message.events
+    )
+
+
+def sending_us(delivery: Event) -> int:
+    """How long the agent spoke with the next host: the last of Postfix's ``delays=``."""
+    try:
+        return round(float(delivery.fields[5].rpartition(b"/")[2]) * SECOND)
+    except ValueError:
+        return 0
+
+
 def gave_back(giver: Open, life: Life) -> bool:
     """Whether a pipe(8) delivery of ``giver`` gave the mail back as the queue file ``life``."""
     if not begins_here(life) or life.start is None:

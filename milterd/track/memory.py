@@ -48,7 +48,7 @@ class Memory:
         self._locality = locality
         self.lifetime_us = (lifetime_days + 2) * DAY
         self.lives: dict[bytes, dict[bytes, Life]] = {}  # host → queue id → newest life
-        self.mentions: dict[tuple[bytes, bytes], Open] = {}
+        self.mentions: dict[tuple[bytes, bytes], list[Open]] = {}
         self.by_id: dict[bytes, Open] = {}  # every stored message that is in memory
         self._open: OrderedDict[int, Open] = OrderedDict()  # least recently touched first
         self._merged: list[tuple[Open, Open]] = []  # (from, into)
@@ -59,6 +59,10 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def all(self) -> list[Open]:
+        """Every open message, the least recently touched first."""
+        return list(self._open.values())
 
     def add(self, message: Open, event: Event) -> None:
         """Give a message one event more."""
@@ -121,8 +125,19 @@ class Memory:
 
     def mention(self, message: Open, queue_id: bytes) -> None:
         """Remember the queue id that a message went on under, until such a queue file is seen."""
-        self.mentions[message.host, queue_id] = message
+        if queue_id in message.mentions:
+            return
         message.mentions.append(queue_id)
+        self.mentions.setdefault((message.host, queue_id), []).append(message)
+
+    def _unmention(self, message: Open) -> None:
+        for queue_id in message.mentions:
+            known = self.mentions[message.host, queue_id]
+            if len(known) == 1:
+                del self.mentions[message.host, queue_id]
+            else:
+                known.remove(message)
+        message.mentions = []
 
     def merge(self, into: Open, gone: Open) -> None:
         """Two queue files turn out to be one message."""
@@ -135,6 +150,7 @@ class Memory:
         into.lives.extend(gone.lives)
         for queue_id in gone.mentions:
             self.mention(into, queue_id)
+        self._unmention(gone)
         gone.lives = []
         self.refusals.move(gone, into)
         self.kin.move(gone, into)
@@ -224,9 +240,7 @@ class Memory:
                     del lives[life.queue_id]
             else:
                 _unlink(newest, life)
-        for queue_id in message.mentions:
-            if self.mentions.get((message.host, queue_id)) is message:
-                del self.mentions[message.host, queue_id]
+        self._unmention(message)
         message.lives.clear()  # a circle; memory must not wait for the collector
         self.refusals.forget(message)
         self.kin.forget(message)

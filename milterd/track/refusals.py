@@ -11,6 +11,7 @@ from typing import Final
 
 from journal import address, echoes, keys, kinds
 from journal.events import ABSENT, Event
+from journal.fold import forwarded
 from milterd.track.lives import LAG_US, SECOND, Open
 
 NEAR_US: Final = 600 * SECOND
@@ -116,18 +117,37 @@ def _keys(events: Iterable[Event]) -> list[bytes]:
     """All door keys of a message's events; journal/terms.py makes the same of its rows."""
     found: dict[bytes, None] = {}
     transaction: Event | None = None
+    start: Event | None = None
     for event in events:
         if event.kind == kinds.TRANSACTION:
             transaction = event
             _add_port(found, event, b"")
         elif event.kind == kinds.RCPT and transaction is not None:
             _add_port(found, transaction, event.fields[0])
-            if event.fields[3] == b"1":
+            if event.fields[3] == b"1" or not event.queue_id:
                 spoken = transaction.fields
                 found[_by_recipient(spoken[1], spoken[7], event.fields[0])] = None
-        elif event.kind == kinds.DOOR and _is_loose(event):
-            found[_line_key(event)] = None
+        elif event.kind == kinds.CLIENT:
+            start = event
+        elif event.kind == kinds.DOOR:
+            line = event if not event.queue_id else behind_proxy(event, start)
+            if line is not None:
+                found[_line_key(line)] = None
     return list(found)
+
+
+def behind_proxy(event: Event, start: Event | None) -> Event | None:
+    """A proxy-accept line with the client that it does not name: None where nobody does.
+
+    The filter told the inner session, which ``start`` opened, whom it speaks for (XFORWARD).
+    """
+    if event.fields[0] != b"proxy-accept" or start is None or len(start.fields) < 7:
+        return None
+    name, ip, port = forwarded(start.fields[6])
+    if not ip:
+        return None
+    fields = event.fields
+    return event._replace(queue_id=b"", fields=(*fields[:7], name, ip, port, *fields[10:]))
 
 
 def _is_loose(line: Event) -> bool:

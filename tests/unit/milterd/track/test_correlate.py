@@ -3,7 +3,6 @@
 import itertools
 import json
 from collections.abc import Iterator
-from datetime import UTC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,57 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from journal.events import Event, Kind
-from journal.locality import Locality
-from journal.reader import Reader
 from journal.records import Record, Status
-from journal.writer import Writer
-from milterd import spool
-from milterd.track.correlate import Correlator
-from milterd.track.intake import Intake, take_record
 from milterd.track.sessions import MOST_OUTBOUND, Sessions
-from milterd.track.syslog import LineParser
-
-HOST = b"mx.example.com"
-BASE_US = 1_790_000_000_000_000  # 2026-09-21T14:13:20Z
-SECOND = 1_000_000
-
-
-def stamp(at_s: float) -> str:
-    """RFC 3339 with microseconds, as rsyslog and Postfix write it."""
-    from datetime import datetime
-
-    moment = datetime.fromtimestamp(BASE_US / 1e6 + at_s, UTC)
-    return moment.isoformat(timespec="microseconds")
-
-
-def line(at_s: float, tag: str, text: str) -> bytes:
-    return f"{stamp(at_s)} mx postfix/{tag}: {text}".encode()
-
-
-def transaction(at_s: float, queue_id: str, rcpts: list[list[object]], **more: object) -> bytes:
-    body: spool.Body = {
-        "v": 1, "t": "txn", "at": BASE_US + int(at_s * SECOND), "id": queue_id,
-        "end": BASE_US + int((at_s + 1) * SECOND), "stage": "eom", "aborted": False,
-        "ip": "192.0.2.5", "port": 4000, "name": "mail.example.net", "helo": "mail.example.net",
-        "tls": "", "login": "", "auth": "", "daemon": "", "sender": "s@example.net", "params": [],
-        "size": None, "rcpts": rcpts, "message_id": "", "subject": "s", "from": "", "date": "",
-        "verdicts": [],
-    }  # fmt: skip
-    return spool.format_line(spool.encode_body(body | more)).removesuffix(b"\n")
-
-
-def rcpt(address: str, *, refused: bool = False) -> list[object]:
-    if refused:
-        return [address, "error", "", 1, "5.1.1", "User unknown", []]
-    return [address, "virtual", "example.com", 0, "", "", []]
-
-
-class Story:
-    """What happened, as the two sources tell it."""
-
-    def __init__(self) -> None:
-        self.log: list[bytes] = []
-        self.spool: list[bytes] = []
+from tests.unit.milterd.track.feeds import (
+    HOST,
+    Run,
+    Story,
+    line,
+    rcpt,
+    told,
+    transaction,
+)
 
 
 def plain(story: Story, at: float, queue_id: str, to: str, port: int) -> None:
@@ -155,66 +114,9 @@ def whole_story() -> Story:
 STORY = whole_story()
 
 
-class Run:
-    """A tracker that may be killed: what it has committed is all that the next one knows."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.read = {"log": 0, "spool": 0}
-        self.start()
-
-    def start(self) -> None:
-        self.writer = Writer.open(self.directory)
-        self.correlator = Correlator(self.writer, locality=Locality(local_domains=["example.com"]))
-        parser = LineParser(timezone=UTC, reference_us=BASE_US)
-        self.intake = Intake(parser, self.correlator, self.writer, host=HOST)
-
-    def take(self, feed: str, count: int) -> None:
-        lines = STORY.log if feed == "log" else STORY.spool
-        for raw in lines[self.read[feed] : self.read[feed] + count]:
-            if feed == "log":
-                self.intake.take(raw)
-            else:
-                assert take_record(raw, self.correlator, HOST) is not None
-        self.read[feed] = min(self.read[feed] + count, len(lines))
-
-    def commit(self, keep: int = 1000) -> None:
-        self.correlator.flush()
-        self.writer.commit()
-        self.correlator.evict(keep)
-
-    def restart(self, back: int) -> None:
-        """Die without a commit, and read ``back`` lines of each feed again."""
-        self.writer.close()
-        self.read = {feed: max(0, at - back) for feed, at in self.read.items()}
-        self.start()
-
-    def finish(self) -> list[Record]:
-        self.take("log", len(STORY.log))
-        self.take("spool", len(STORY.spool))
-        self.commit()
-        self.writer.close()
-        reader = Reader.open(self.directory)
-        records = [reader.record(id) for id, _ in reader.scan(0, 1 << 62)]
-        counted = reader.counters()
-        reader.close()
-        found = [record for record in records if record is not None]
-        rows = [row for record in found for row in record.message.rows]
-        assert sum(counted.values()) == len(rows)
-        return found
-
-
-def told(records: list[Record]) -> list[object]:
-    """Records without their ids, in an order of their own."""
-    return sorted(
-        ((record.message._replace(id=b""), record.events, record.dropped) for record in records),
-        key=repr,
-    )
-
-
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
-    return Run(tmp_path_factory.mktemp("truth") / "journal").finish()
+    return Run(tmp_path_factory.mktemp("truth") / "journal", STORY).finish()
 
 
 def test_the_story_in_order(truth: list[Record]) -> None:
@@ -261,7 +163,7 @@ def test_lag_repetition_and_restarts_give_the_same_records(
     truth: list[Record], plan: list[tuple[str, int]]
 ) -> None:
     with TemporaryDirectory() as folder:
-        run = Run(Path(folder) / "journal")
+        run = Run(Path(folder) / "journal", STORY)
         committed = dict(run.read)
         for what, number in plan:
             if what == "commit":
@@ -280,7 +182,7 @@ def test_lag_repetition_and_restarts_give_the_same_records(
 def test_one_source_wholly_before_the_other(
     tmp_path: Path, truth: list[Record], first: str
 ) -> None:
-    run = Run(tmp_path / "journal")
+    run = Run(tmp_path / "journal", STORY)
     run.take(first, 1000)
     run.commit(0)
     assert told(run.finish()) == told(truth)
@@ -292,7 +194,7 @@ def test_every_cut_of_the_log_into_two_halves_in_either_order(
     log = STORY.log
     for number, cut in enumerate(range(1, len(log), 3)):
         for back, halves in enumerate(itertools.permutations((log[:cut], log[cut:]))):
-            run = Run(tmp_path / f"{number}-{back}")
+            run = Run(tmp_path / f"{number}-{back}", STORY)
             run.take("spool", 1000)
             for half in halves:
                 for raw in half:
