@@ -146,11 +146,19 @@ class Correlator:
                 event.at_us, kinds.PARENT, event.source, event.pid, event.fields[1], notice
             )
             self._join(parent, host)
-        elif kind == kinds.PICKUP and len(event.fields) > 2 and event.fields[2]:
-            before = self._find_life(event.fields[2], event, host)
-            if before is not None and before.message is not message:
-                self._memory.merge(before.message, message)
+        elif kind == kinds.PICKUP:
+            self._picked_up(life, event, host)
         return life.message
+
+    def _picked_up(self, life: Life, event: Event, host: bytes) -> None:
+        """A program of this host began a queue file: anew (postsuper -r), or with an old mail."""
+        before = event.fields[2] if len(event.fields) > 2 else b""
+        if before:
+            origin = self._find_life(before, event, host)
+            if origin is not None and origin.message is not life.message:
+                self._memory.merge(origin.message, life.message)
+        elif life.message_id:
+            self._meet(life)
 
     # -- lives ------------------------------------------------------------------------
 
