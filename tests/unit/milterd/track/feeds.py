@@ -71,6 +71,9 @@ class Run:
     def start(self) -> None:
         self.writer = Writer.open(self.directory)
         self.correlator = Correlator(self.writer, locality=Locality(local_domains=["example.com"]))
+        saved = self.writer.context("sessions")
+        if saved is not None:
+            self.correlator.sessions.load(saved)
         parser = LineParser(timezone=UTC, reference_us=BASE_US)
         self.intake = Intake(parser, self.correlator, self.writer, host=HOST)
 
@@ -85,6 +88,7 @@ class Run:
 
     def commit(self, keep: int = 1000) -> None:
         self.correlator.flush()
+        self.writer.set_context("sessions", self.correlator.sessions.dump())
         self.writer.commit()
         self.correlator.evict(keep)
 

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import pytest
 
-from journal.events import Event, Kind, named
+from journal.events import Kind, named
 from journal.records import Record, Status
 from tests.unit.milterd.track.feeds import (
     BASE_US,
-    HOST,
     SECOND,
     Run,
     Story,
@@ -421,16 +420,10 @@ def test_the_client_behind_a_proxy_filter_is_the_outer_one(tmp_path: Path) -> No
 
 
 def test_what_waits_for_its_message_outlasts_a_restart(tmp_path: Path) -> None:
-    story = the("saved_in_the_inbox")
-    run = Run(tmp_path / "journal", story)
-    said = (b"spamd", b"accept", b"ham", b"-1", b"result: . -1", b"", b"m@example.net", b"", b"")
-    run.correlator.take(Event(BASE_US, int(Kind.VERDICT), 1, 5, b"", said), HOST)
-    run.writer.set_context("sessions", run.correlator.sessions.dump())
+    run = Run(tmp_path / "journal", the("a_filter_names_the_message_id_before_anybody_else"))
+    run.take("log", 1)
     run.commit(0)
     run.restart(back=0)
-    saved = run.writer.context("sessions")
-    assert saved is not None
-    run.correlator.sessions.load(saved)
     [record] = run.finish()
     assert record.message.spam_score == -1.0
     [verdict] = [event for event in record.events if event.kind == Kind.VERDICT]
