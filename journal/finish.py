@@ -173,5 +173,5 @@ def _milliseconds(delay: bytes) -> int | None:
     """Postfix writes a delay in seconds with up to two decimals."""
     try:
         return round(float(delay) * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):  # "inf" is a number to Python
         return None

@@ -9,6 +9,7 @@ Nothing here raises on what a log may say.
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from math import isfinite
 from typing import Final
 
 from journal import echoes, kinds
@@ -23,6 +24,8 @@ from journal.locality import Locality
 from journal.recipients import rows_of
 from journal.records import FLAG_ECHOED, FLAG_PROXIED, Message, Record
 
+_PORT_MOST: Final = 0xFFFF
+_SIZE_MOST: Final = (1 << 53) - 1  # what JSON readers take for an integer
 KEPT_FIRST: Final = 3
 KEPT_LAST: Final = 7
 KEYS_DROPPED: Final = 200 - KEPT_FIRST - KEPT_LAST
@@ -183,12 +186,12 @@ def _message(
         _instance(legs),
         tuple(queue_id for queue_id, leg in legs.items() if queue_id and not leg.is_agents),
         sender,
-        int(size) if size.isdigit() else None,
+        _number(size, _SIZE_MOST),
         (message_id or first.field(kinds.TRANSACTION, 9)) or None,
         first.field(kinds.TRANSACTION, 10) or None,
         client[1] or None,
         client[0] or None,
-        int(client[2]) if client[2].isdigit() else None,
+        _number(client[2], _PORT_MOST),
         client[3] or None,
         login or None,
         first.field(kinds.TRANSACTION, 4) or first.field(kinds.CLIENT, 5) or None,
@@ -300,7 +303,17 @@ def _spam_score(events: tuple[Event, ...]) -> float | None:
     for event in events:
         if event.kind == kinds.VERDICT and event.fields[3]:
             try:
-                return float(event.fields[3])
+                score = float(event.fields[3])
             except ValueError:
                 continue
+            if isfinite(score):
+                return score
     return None
+
+
+def _number(digits: bytes, most: int) -> int | None:
+    """The number; None where the text is none, or none that this can have."""
+    if not digits.isdigit() or len(digits) > 18:
+        return None
+    number = int(digits)
+    return number if number <= most else None

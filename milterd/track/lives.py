@@ -213,5 +213,5 @@ def _is_spoken(event: Event, life: Life) -> bool:
 def _within(transaction: Event, at_us: int) -> bool:
     """Whether an instant lies in a transaction."""
     end = transaction.fields[15]
-    last_us = int(end) if end.isdigit() else transaction.at_us
+    last_us = int(end) if end.isdigit() and len(end) <= 18 else transaction.at_us
     return transaction.at_us - LAG_US <= at_us <= last_us + LAG_US

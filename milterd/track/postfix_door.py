@@ -208,7 +208,9 @@ def _bracketed(text: bytes, at: int, key: bytes, absent: bytes) -> tuple[bytes, 
         return absent, at
     begin = at + len(key)
     end = address_end(text, begin - 1)
-    return (text[begin:end], _skip(text, end + 1)) if end >= 0 else (absent, -1)
+    if end < 0 or (text[begin : begin + 1] != b'"' and text.find(b"<", begin, end) >= 0):
+        return absent, -1  # cut, or the begin of an address that only looked like one
+    return text[begin:end], _skip(text, end + 1)
 
 
 def _skip(text: bytes, at: int) -> int:

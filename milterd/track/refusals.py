@@ -108,7 +108,7 @@ class Refusals:
 def _line_key(event: Event) -> bytes:
     """The door key of a refusal line: by port where the line has it."""
     fields = event.fields
-    if fields[9].isdigit():
+    if fields[9].isdigit() and len(fields[9]) <= 5:
         return keys.door_port(fields[8], int(fields[9]), _folded(fields[6]))
     return _by_recipient(fields[8], fields[5], fields[6])
 
@@ -157,7 +157,7 @@ def _is_loose(line: Event) -> bool:
 
 def _add_port(found: dict[bytes, None], transaction: Event, recipient: bytes) -> None:
     port = transaction.fields[2]
-    if port.isdigit() and port != b"0":
+    if port.isdigit() and port != b"0" and len(port) <= 5:
         found[keys.door_port(transaction.fields[1], int(port), _folded(recipient))] = None
 
 
@@ -189,7 +189,7 @@ def _fits(line: Event, transaction: list[Event], held: Iterable[Event]) -> bool:
     """Whether a line is of a transaction: in its time, of its recipients, not told before."""
     head = next(event for event in transaction if event.kind == kinds.TRANSACTION)
     end = head.fields[15]
-    last_us = int(end) if end.isdigit() else head.at_us
+    last_us = int(end) if end.isdigit() and len(end) <= 18 else head.at_us
     if not head.at_us - LAG_US <= line.at_us <= last_us + LAG_US:
         return False
     recipient = address.fold(line.fields[6])

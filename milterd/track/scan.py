@@ -89,8 +89,10 @@ def queue_id_end(text: bytes) -> int:
 def after_colon(text: bytes, colon: int) -> int:
     """Where the words behind ``QID:`` begin; the blank may be missing or repeated."""
     begin = colon + 1
-    while text[begin : begin + 1] == b" ":
+    if text[begin : begin + 1] == b" ":
         begin += 1
+        if text[begin : begin + 1] == b" ":
+            return len(text) - len(text[begin:].lstrip(b" "))
     return begin
 
 
@@ -111,10 +113,10 @@ def quoted_end(text: bytes, begin: int) -> int:
         quote = text.find(b'"', at)
         if quote < 0:
             return -1
-        backslash = quote - 1
-        while backslash >= at and text[backslash] == 0x5C:
-            backslash -= 1
-        if (quote - backslash) % 2:  # an even number of them: none is this quote's
+        if text[quote - 1] != 0x5C:
+            return quote + 1
+        before = text[at:quote]
+        if not (len(before) - len(before.rstrip(b"\\"))) % 2:  # none of them is this quote's
             return quote + 1
         at = quote + 1
 
@@ -130,7 +132,7 @@ def client(text: bytes, begin: int) -> tuple[bytes, bytes, bytes, int] | None:
     port = b""
     if text[end : end + 1] == b":":
         last = end + 1
-        while text[last : last + 1].isdigit():
+        while last < end + 6 and text[last : last + 1].isdigit():
             last += 1
         if last > end + 1:
             port, end = text[end + 1 : last], last

@@ -147,7 +147,7 @@ class LineParser:
         elif (
             line[:17] == self._minute  # "2026-11-23T18:30:01.250000+01:00 "
             and line[26:33] == self._offset
-            and line[19] == 0x2E
+            and line[19:20] == b"."
             and (second := _SECONDS.get(line[17:19])) is not None
             and line[20:26].isdigit()
         ):
@@ -171,8 +171,8 @@ class LineParser:
     def _parse_head(self, line: bytes, at_us: int, begin: int) -> Line | None:
         """Split a head (host, tag and pid) that was not seen before."""
         start = begin
-        while line[begin : begin + 1] == b" ":
-            begin += 1
+        if line[begin : begin + 1] == b" ":
+            begin = len(line) - len(line[begin:].lstrip(b" "))
         blank = line.find(b" ", begin)
         if blank > 0 and line[begin : begin + 1] == b"<" and line[blank - 1 : blank] == b">":
             begin = blank + 1  # FreeBSD's syslogd -v: <facility.level> before the host
@@ -180,7 +180,9 @@ class LineParser:
         if blank < 0:
             return self._bare(line)
         tag_at = blank
-        while line[tag_at : tag_at + 1] == b" ":
+        if line[tag_at + 1 : tag_at + 2] == b" ":
+            tag_at = len(line) - len(line[tag_at:].lstrip(b" "))
+        else:
             tag_at += 1
         colon = _tag_end(line, tag_at)
         if colon < 0:

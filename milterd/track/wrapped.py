@@ -44,4 +44,5 @@ def _of_json(line: bytes) -> bytes:
         log = json.loads(line)["log"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return b""
-    return log.encode("utf-8", "surrogateescape").rstrip(b"\r\n") if isinstance(log, str) else b""
+    # JSON can name halves of surrogate pairs, which no UTF-8 has.
+    return log.encode("utf-8", "backslashreplace").rstrip(b"\r\n") if isinstance(log, str) else b""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journal import kinds
+from journal import codec, kinds
 from journal.events import ABSENT, FIELDS, Event, Kind, Source
 from journal.fold import KEYS_DROPPED, fold
 from journal.locality import Locality
@@ -659,3 +659,20 @@ def test_a_line_read_without_its_login_is_the_same_line() -> None:
     for events in ([poor, rich], [rich, poor]):
         record = folded([*events, queued()])
         assert (record.message.login, len(record.events)) == (b"bob", 2)
+
+
+@pytest.mark.parametrize("port", [b"65536", b"9" * 5_000, b"-1", b"1_0"])
+@pytest.mark.parametrize("delay", [b"inf", b"nan", b"1e999", b"9" * 5_000])
+def test_numbers_that_nothing_can_have_are_not_known(port: bytes, delay: bytes) -> None:
+    door = transaction(client_port=port, size=b"9" * 5_000)
+    record = folded([door, tried(3, b"b@example.com", delay=delay)])
+    message = record.message
+    assert (message.client_port, message.size_bytes) == (None, None)
+    assert [row.delay_ms for row in message.rows] == [None]
+    assert codec.decode(record.id, codec.encode(record, 1)) == record
+
+
+@pytest.mark.parametrize("score", [b"nan", b"inf", b"-1e999", b"x"])
+def test_a_score_that_is_no_number_is_none(score: bytes) -> None:
+    verdict = say(1, Kind.VERDICT, filter=b"amavis", verdict=b"spam", score=score)
+    assert folded([client(), verdict]).message.spam_score is None

@@ -6,7 +6,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from journal.events import Event, Kind, named
@@ -70,6 +70,7 @@ def test_a_refusal_names_its_true_envelope(sender: bytes, local: bytes, bare: bo
 
 
 @given(TEXT)
+@example(b"; from=<")
 def test_a_header_cannot_name_another_envelope(content: bytes) -> None:
     said = told(
         b"cleanup",

@@ -290,3 +290,18 @@ def test_zones(name: str) -> None:
 def test_a_zone_that_does_not_exist_is_named(name: str) -> None:
     with pytest.raises(UsageError, match="no such time zone"):
         zone(name)
+
+
+def test_a_line_that_ends_in_its_stamp_is_none_also_behind_one_of_the_same_minute() -> None:
+    reader = parser()
+    whole = b"Nov 23 18:30:01 mx postfix/qmgr[1]: 4AAAA: removed"
+    assert reader.parse(whole) is not None
+    assert [reader.parse(whole[:size]) for size in range(20)] == [None] * 20
+
+
+def test_half_a_surrogate_pair_in_a_containers_json_is_text() -> None:
+    reader = parser()
+    log = rb'{"log":"Nov 23 18:30:01 mx postfix/qmgr[1]: 4AAAA: x\ud800\n","stream":"stdout"}'
+    found = reader.parse(log)
+    assert found is not None
+    assert found.text == rb"4AAAA: x\ud800"
