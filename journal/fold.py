@@ -188,7 +188,7 @@ def _message(
         sender,
         _number(size, _SIZE_MOST),
         (message_id or first.field(kinds.TRANSACTION, 9)) or None,
-        first.field(kinds.TRANSACTION, 10) or None,
+        _subject(legs) or None,
         client[1] or None,
         client[0] or None,
         _number(client[2], _PORT_MOST),
@@ -200,6 +200,13 @@ def _message(
         flags | FLAG_PROXIED if _is_proxied(first) else flags & ~FLAG_PROXIED,
         _elsewhere(legs),
         rows,
+    )
+
+
+def _subject(legs: dict[bytes, Leg]) -> bytes:
+    """The first one there is: where the sendmail command submits, the daemon's milter sees it."""
+    return next(
+        (found for leg in legs.values() if (found := leg.field(kinds.TRANSACTION, 10))), b""
     )
 
 

@@ -85,7 +85,7 @@ def record(
         "aborted": aborted,
         "ip": session.ip,
         "port": session.port,
-        "name": session.name,
+        "name": _name(session.name),
         "helo": session.helo,
         "tls": session.tls,
         "login": said.login,
@@ -133,13 +133,19 @@ def off(subject: str) -> str:
     return ""
 
 
+def _name(name: str) -> str:
+    """A client's name. Where it has none, Sendmail gives its address in brackets."""
+    return "unknown" if name[:1] == "[" and name[-1:] == "]" else name
+
+
 def _recipient(
     arguments: tuple[bytes, ...], mailer: str, host: str, address: str
 ) -> list[str | int | list[str]]:
     recipient, *parameters = map(_text, arguments)
     if mailer == "error":  # SMFIP_RCPT_REJ: host is the enhanced status, address the reply text
         return [bare(recipient), mailer, "", 1, host, address, parameters]
-    return [bare(recipient), mailer, host, 0, "", "", parameters]
+    nexthop = host.removesuffix(".")  # Sendmail's names are rooted
+    return [bare(recipient), mailer, nexthop, 0, "", "", parameters]
 
 
 def _header(fields: list[tuple[str, bytes]]) -> tuple[dict[str, str], list[tuple[str, str]]]:

@@ -1,6 +1,6 @@
 """A private Sendmail on loopback: unpacked, never installed, with its own /etc, /dev/log and queue.
 
-``tools/setup sendmail DIR`` unpacks Debian's packages. Everything runs in a mount namespace of its
+``make sendmail`` unpacks Debian's packages below .sendmail/. Everything runs in a mount namespace of its
 own, where a few files of /etc and all of /dev are the lab's; syslog(3) there reaches a socket that
 the lab reads, and what arrives is written to ``mail.log`` as a syslogd would. Raises LabError
 where the machine does not let us.
@@ -20,12 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-ROOT: Final = Path(
-    os.environ.get("POSTTRAIL_SENDMAIL", Path(__file__).parents[2] / "build" / "sendmail")
-)
+ROOT: Final = Path(os.environ.get("POSTTRAIL_SENDMAIL", Path(__file__).parents[2] / ".sendmail"))
 HOST: Final = "mx"
 FQDN: Final = "mx.example.com"
 OUTSIDE: Final = "127.0.0.2"  # a client that may not relay
+NAMELESS: Final = "127.0.0.3"  # one without a name
 USERS: Final = ("alice", "bob", "carol", "dave")
 ROUTES: Final = {
     # domain → mailer: each mailer of cf/mailer/smtp.m4 leads to another sink
@@ -102,7 +101,7 @@ class SendmailLab:
     def prepare(self) -> None:
         """Write all files and open the namespace."""
         if not (ROOT / "usr/libexec/sendmail/sendmail").exists():
-            raise LabError("Sendmail is not unpacked: run tools/setup sendmail build/sendmail")
+            raise LabError("Sendmail is not unpacked: run make sendmail")
         for name in ("mqueue", "client", "mail", "home", "etc", "dev", "cf", "milter"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o755)
@@ -113,6 +112,7 @@ class SendmailLab:
         os.chown(self.directory / "robot", 4101, 4101)
         self._write_etc()
         self._write_maps()
+        self._write_certificate()
         self._open_syslog()
         self._enter()
         self._write_cf("sendmail", self._sendmail_mc())
@@ -172,6 +172,15 @@ class SendmailLab:
         )
         (etc / "local-host-names").write_text("example.com\nmx.example.com\n")
 
+    def _write_certificate(self) -> None:
+        etc = self.directory / "etc"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+             "-subj", f"/CN={FQDN}", "-keyout", str(etc / "key.pem"), "-out", str(etc / "cert.pem")],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        (etc / "key.pem").chmod(0o600)
+
     def _sendmail_mc(self) -> str:
         etc, ports = f"{BASE}/etc", self._sinks
         mailers = {mailer: ports[sink] for mailer, sink in ROUTES.values()}
@@ -196,6 +205,10 @@ define(`confTO_QUEUERETURN_NORMAL', `5d')dnl
 define(`LOCAL_MAILER_PATH', `{BASE}/deliver')dnl
 define(`LOCAL_MAILER_ARGS', `deliver $u')dnl
 define(`LOCAL_SHELL_PATH', `/bin/sh')dnl
+define(`confCACERT_PATH', `{etc}')dnl
+define(`confCACERT', `{etc}/cert.pem')dnl
+define(`confSERVER_CERT', `{etc}/cert.pem')dnl
+define(`confSERVER_KEY', `{etc}/key.pem')dnl
 {self._options}
 FEATURE(`use_cw_file')dnl
 FEATURE(`nocanonify')dnl
@@ -402,6 +415,6 @@ def unpacked() -> str:
     if shutil.which("unshare") is None or shutil.which("m4") is None:
         return "no unshare or no m4"
     if not (ROOT / "usr/libexec/sendmail/sendmail").exists():
-        return "Sendmail is not unpacked: tools/setup sendmail build/sendmail"
+        return "Sendmail is not unpacked: make sendmail"
     probe = subprocess.run(["unshare", "--mount", "true"], capture_output=True)
     return "" if probe.returncode == 0 else "no mount namespace here"

@@ -132,3 +132,19 @@ def test_a_notice_keeps_what_it_says_of_another_message_and_other_mail_does_not(
     ]
     assert "report" not in told[1]
     assert told[1]["verdicts"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("[192.0.2.1]", "unknown"), ("[IPv6:2001:db8::1]", "unknown"), ("mx.example", "mx.example")],
+)
+def test_a_client_that_sendmail_has_no_name_for_is_unknown(name: str, kept: str) -> None:
+    body = record(Session(name=name), said(b"<a@b>"), end_us=9, aborted=False, subject=stored)
+    assert body is not None
+    assert body["name"] == kept
+
+
+def test_names_of_sendmail_are_rooted_and_ours_are_not() -> None:
+    transaction = said(b"<a@b>")
+    transaction.add_recipient((b"<c@d.example>",), "esmtp", "d.example.", "")
+    assert whole(transaction)["rcpts"][0][2] == "d.example"
