@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.score import oracle
-from tests.score.check import Check, Row, read_jsonl, rows
+from tests.score.check import Check, Row, lines_of, read_jsonl, rows, rows_of_lines
 
 _STATUS = {
     "sent": "delivered",
@@ -42,6 +42,11 @@ def checks(folder: Path) -> Iterator[Check]:
             yield from _recipient(name, recipient, results, found)
         yield from _named(name, case, found)
         yield from _search(name, case, path)
+        if "starting at any later line" in case.get("also", ""):
+            lines = [raw.decode() for raw in lines_of(path)]
+            for start in range(1, len(lines), 3):
+                found = rows_of_lines(lines[start:], year=2021)
+                yield Check(f"{name} from line {start + 1}", "rows", True, len(found) <= 2)
     for path in sorted((folder / "files").glob("*.log")):
         yield from oracle.checks(path, year=2021)
 

@@ -33,6 +33,7 @@ _AGENTS: Final = frozenset(
     ("smtp", "lmtp", "local", "virtual", "pipe", "error", "retry", "discard", "qmgr", "cleanup")
 )
 _WORDS: Final = {"sent": "sent", "bounced": "error", "deferred": "deferred", "expired": "error"}
+_STORED: Final = {"virtual": "stored", "lmtp": "stored", "smtp": "relayed", "pipe": "piped"}
 _OURS: Final = {"delivered": "sent", "filtered": "sent", "error": "error", "deferred": "deferred"}
 
 
@@ -43,7 +44,9 @@ class _File:
         self.queue_id = queue_id
         self.began = self.ended = self.gave_up = self.deleted = self.probe = False
         self.message_id = ""
+        self.sender: str | None = None
         self.tries: dict[str, tuple[str, str, str]] = {}  # to → word, next id, orig_to
+        self.agents: dict[str, str] = {}  # to → who delivers
         self.hop = False  # another queue file goes on here
 
 
@@ -67,9 +70,27 @@ def _compare(name: str, lines: Sequence[bytes], found: list[Row]) -> Iterator[Ch
         queue_id, recipient, word = fate
         case = f"{name} {queue_id} {recipient}"
         yield Check(case, "status", (word, expected[fate]), (word, got[fate]))
+    last = {file.queue_id: file for lives in files.values() for file in lives if len(lives) == 1}
+    for row in found:
+        if row["attempts"] and row["queue_ids"][-1] in last:
+            yield from _details(name, last[row["queue_ids"][-1]], row)
     ours = Counter(row["client_ip"] for row in found if row["status"] == "rejected")
     for ip in sorted({*refused, *ours}, key=str):
         yield Check(f"{name} {ip}", "refusals", refused[ip], ours[ip])
+
+
+def _details(name: str, file: _File, row: Row) -> Iterator[Check]:
+    """What else the last queue file's lines say of a row."""
+    case = f"{name} {file.queue_id} {row['final_recipient']}"
+    if file.sender is not None and len(row["queue_ids"]) == 1:
+        yield Check(case, "sender", file.sender, row["sender"])
+    if file.message_id:
+        yield Check(case, "message_id", file.message_id, row["message_id"])
+    if row["status"] == "delivered" and row["final_recipient"]:
+        agent = file.agents.get(row["final_recipient"].lower(), "")
+        if agent in _STORED:
+            yield Check(case, "reason", _STORED[agent], row["reason"])
+    yield Check(case, "recipient", True, (row["final_recipient"] or "").lower() in file.tries)
 
 
 def _read(
@@ -106,6 +127,8 @@ def _note(file: _File, daemon: str, text: str, *, begins: bool) -> None:
     file.began = file.began or begins
     if text.startswith("message-id="):
         file.message_id = text[11:].strip("<> ")
+    elif daemon == "qmgr" and (sent := re.match(r"from=<([^>]*)>, size=", text)):
+        file.sender = sent[1]
     elif daemon == "postsuper" and text == "removed":
         file.deleted = file.ended = True
     elif daemon == "qmgr" and text == "removed":
@@ -116,6 +139,7 @@ def _note(file: _File, daemon: str, text: str, *, begins: bool) -> None:
         hop = _NEXT.search(tried["text"]) if tried["word"] == "sent" else None
         file.probe = file.probe or tried["word"] in ("deliverable", "undeliverable")
         word = _WORDS.get(tried["word"], tried["word"])
+        file.agents[tried["to"].lower()] = daemon
         file.tries[tried["to"].lower()] = word, hop[1] if hop else "", tried["orig"] or ""
 
 
