@@ -9,6 +9,7 @@ Exit codes: 0; 1 a comparison is wrong and not argued; 66 no corpora.
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -146,12 +147,24 @@ def page(scores: list[Score], done: dict[str, list[Check]]) -> Iterator[str]:
     yield "## Argued"
     yield ""
     for folder, found in done.items():
-        for check in found:
-            if check.argued and not check.right:
-                yield (
-                    f"- {folder}, {check.case}, {check.what}: the source has `{check.expected}`,"
-                    f" we have `{check.got}`: {check.argued}"
-                )
+        argued = [check for check in found if check.argued and not check.right]
+        yield from (f"- {folder}, {_shown(check)}: {check.argued}" for check in argued)
+    failed = [(folder, check) for folder, found in done.items() for check in wrong(found)]
+    if failed:
+        yield from ("", "## Wrong", "")
+        yield from (f"- {folder}, {_shown(check)}" for folder, check in failed)
+
+
+_OURS = re.compile(r"[\w' ,(){}\[\]:-]*")  # no word of anybody's mail: no addresses, no hosts
+
+
+def _shown(check: Check) -> str:
+    """A difference without the source's mail in it."""
+    case = check.case if _OURS.fullmatch(check.case) else check.case.partition(" ")[0]
+    expected, got = str(check.expected), str(check.got)
+    if _OURS.fullmatch(expected) and _OURS.fullmatch(got):
+        return f"{case}, {check.what}: the source has `{expected}`, we have `{got}`"
+    return f"{case}, {check.what}"
 
 
 def _about(folder: str) -> str:
