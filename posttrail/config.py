@@ -59,6 +59,9 @@ class Log:
     journald: bool = False
     journald_units: tuple[str, ...] = JOURNALD_UNITS
     journald_directory: str = ""  # "": the system's own
+    syslog_socket: str = ""  # "": none
+    syslog_udp: str = ""
+    syslog_spool: Path = Path("/var/lib/posttrail/syslog")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,7 @@ class Mta:
     local_domains: tuple[str, ...] = ()
     inside_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     queue_lifetime_days: int = 5
+    silent_minutes: int = 120  # accepted, and no word of it for so long: perhaps lost
 
     @property
     def hostname(self) -> str:
@@ -179,7 +183,29 @@ def _value(key: str, value: object, default: object) -> object:
         raise ValueError(f"is not one of {', '.join(SUBJECTS)}")
     if key == "timezone" and value:
         _check_zone(value)
+    if key == "syslog_udp" and value:
+        loopback(value)
     return Path(value) if isinstance(default, Path) else value
+
+
+def loopback(value: str) -> tuple[str, int]:
+    """Address and port of ``127.0.0.1:5514`` or ``[::1]:5514``; ValueError for any other."""
+    from ipaddress import ip_address
+
+    host, _, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        local = ip_address(host).is_loopback
+    except ValueError:
+        raise ValueError("is not ADDRESS:PORT, such as 127.0.0.1:5514") from None
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("has no port between 1 and 65535")
+    if not local:
+        raise ValueError(
+            f"names {host}: only a loopback address may be listened on, for anybody who can send"
+            " there could tell of mail that never was"
+        )
+    return host, int(port)
 
 
 def _check_networks(networks: list[str]) -> None:

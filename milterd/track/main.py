@@ -2,11 +2,12 @@
 
     posttrail-trackd [--config FILE] [--log-level LEVEL]
 
-Exit codes: 0 stopped by a signal; 64 usage; 66 no such configuration; 69 journal damaged, no
-control socket; 75 another process holds the journal, or the disk is full at start; 77 no
+Exit codes: 0 stopped by a signal; 64 usage; 66 no such configuration; 69 journal damaged, a
+socket cannot be opened; 75 another process holds the journal, or the disk is full at start; 77 no
 permission; 78 configuration, or a journal of a newer format.
 
-Log messages: ``following file=...`` (info), and those of ``tracker``.
+Log messages: ``following file=...``, ``following journald ...`` (info), and those of ``tracker``,
+``receive`` and ``journalctl``.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from milterd.track.handed import Desk
 from milterd.track.intake import Intake
 from milterd.track.journalctl import JournalFollower
 from milterd.track.journald import JournalParser
+from milterd.track.receive import Receiver
 from milterd.track.syslog import LineParser, zone
 from milterd.track.tracker import POLL_S, Source, Tracker
 from milterd.track.witness import BEAT_US
@@ -69,6 +71,7 @@ def run(settings: config.Config) -> None:
     stop = daemon.Stop()
     writer = Writer.open(settings.journal.directory, group=settings.journal.group)
     tracker = make(settings, writer, Door(settings.control_socket))
+    receiver = listen(settings)
     daemon.notify("READY=1")
     told = 0.0
     try:
@@ -78,12 +81,40 @@ def run(settings: config.Config) -> None:
             now = time.monotonic()
             if now - told >= GAUGES_S:
                 told = now
-                daemon.notify("WATCHDOG=1")
-                _gauges(settings.run.directory, tracker)
+                if receiver is None or receiver.alive():
+                    daemon.notify("WATCHDOG=1")
+                _gauges(settings.run.directory, tracker.gauges() | heard(receiver))
     finally:
         daemon.notify("STOPPING=1")
+        if receiver is not None:
+            receiver.stop()
         tracker.stop()
         writer.close()
+
+
+def listen(settings: config.Config) -> Receiver | None:
+    """The receiver of a configuration, receiving; None where it asks for none."""
+    wanted = settings.log
+    if not wanted.syslog_socket and not wanted.syslog_udp:
+        return None
+    receiver = Receiver(
+        wanted.syslog_spool,
+        host=settings.mta.hostname.encode(),
+        path=Path(wanted.syslog_socket) if wanted.syslog_socket else None,
+        udp=wanted.syslog_udp,
+    )
+    receiver.start()
+    return receiver
+
+
+def heard(receiver: Receiver | None) -> dict[str, float]:
+    """The receiver's gauges."""
+    if receiver is None:
+        return {}
+    return {
+        "posttrail_trackd_received_lines": receiver.received,
+        "posttrail_trackd_dropped_lines": receiver.dropped,
+    }
 
 
 def make(
@@ -99,6 +130,8 @@ def make(
     )
     sources = [_spool(settings.milter.spool, writer, beat_us)]
     sources += [_log(path, settings, writer, correlator, host) for path in settings.log.files]
+    if settings.log.syslog_socket or settings.log.syslog_udp:
+        sources.append(_received(settings, writer, correlator, host))
     if settings.log.journald:
         sources.append(_journald(settings, writer, correlator, host))
     for source in sources:
@@ -125,15 +158,31 @@ def _log(
 ) -> Source:
     """A mail log and its rotated generations."""
     name = f"log {path}"
+    log.info("following file=%s", path)
+    intake = _intake(name, settings, writer, correlator, host)
+    return Source(name, Follower(path, position=writer.position(name)), intake)
+
+
+def _received(
+    settings: config.Config, writer: Writer, correlator: Correlator, host: bytes
+) -> Source:
+    """What the receiver keeps; ours from its first line on."""
+    current = settings.log.syslog_spool / "current"
+    follower = Follower(current, position=writer.position("syslog"), history=True)
+    return Source("syslog", follower, _intake("syslog", settings, writer, correlator, host))
+
+
+def _intake(
+    name: str, settings: config.Config, writer: Writer, correlator: Correlator, host: bytes
+) -> Intake:
+    """For the lines of a log file that go on where an earlier process stopped."""
     stamp = writer.context(f"stamp/{name}")
     parser = LineParser(
         timezone=zone(settings.log.timezone),
         reference_us=time.time_ns() // 1000,
         after_us=None if stamp is None else int(stamp),
     )
-    log.info("following file=%s", path)
-    intake = Intake(parser, correlator, writer, host=host, units=settings.log.journald_units)
-    return Source(name, Follower(path, position=writer.position(name)), intake)
+    return Intake(parser, correlator, writer, host=host, units=settings.log.journald_units)
 
 
 def _journald(
@@ -157,10 +206,10 @@ def _journald(
     return Source("journald", follower, intake, kind="journald")
 
 
-def _gauges(directory: Path, tracker: Tracker) -> None:
+def _gauges(directory: Path, gauges: dict[str, float]) -> None:
     """What Prometheus is told of this process; a missing folder is no reason to stop."""
     try:
-        daemon.write_prom(directory / "trackd.prom", tracker.gauges())
+        daemon.write_prom(directory / "trackd.prom", gauges)
     except OSError as error:
         log.debug("no gauges: %s", error)
 

@@ -11,10 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from milterd.track import amavis, dovecot, filters, losses, mailscanner, pmg, postfix, sendmail
-from milterd.track.scan import UNKNOWN, Parsed, Unknown
+from milterd.track.scan import UNKNOWN, Parsed, Unknown, queue_id_end
 from milterd.track.syslog import Line
 
 __all__ = ["PROGRAMS", "UNKNOWN", "Parsed", "is_mail", "parse"]
+
+
+def _no_daemon(line: Line) -> Parsed:
+    """Postfix without its daemon: rsyslog cuts ``postfix/smtp`` at the slash where it fills in
+    %programname%, as in RSYSLOG_SyslogProtocol23Format. What the line says cannot be known."""
+    text = line.text
+    begins = text.startswith((b"NOQUEUE: ", b"connect from ", b"disconnect from "))
+    return UNKNOWN if begins or queue_id_end(text) > 0 else None
+
 
 PROGRAMS: Final[Mapping[bytes, Callable[[Line], Parsed]]] = {
     **dict.fromkeys(losses.LOGGERS, losses.parse),
@@ -24,6 +33,7 @@ PROGRAMS: Final[Mapping[bytes, Callable[[Line], Parsed]]] = {
     pmg.PROGRAM: pmg.parse,
     **filters.PARSERS,
     **dict.fromkeys(sendmail.TAGS, sendmail.parse),
+    b"postfix": _no_daemon,
 }
 """Programs with a plain tag, each with the function that reads its lines."""
 

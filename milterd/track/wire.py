@@ -135,6 +135,8 @@ def line_of(message: bytes, *, host: bytes, stamp: bytes) -> bytes:
     parts = structured(bare) or _plain(bare)
     text = parts.text.replace(b"\r", b"#015").replace(b"\n", b"#012").replace(b"\0", b"#000")
     head = parts.head.replace(b"\n", b"?").replace(b" ", b"?")
+    if head.startswith(b"posttrail-"):  # our own voice in the spool is not for others to use
+        head = b"-" + head
     return b"%b %b %b: %b" % (parts.stamp or stamp, parts.host or host, head, text)
 
 

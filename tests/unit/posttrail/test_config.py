@@ -40,12 +40,16 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         journald = true
         journald_units = ["postfix.service"]
         journald_directory = "/j/log"
+        syslog_socket = "/j/log.sock"
+        syslog_udp = "127.0.0.1:5514"
+        syslog_spool = "/j/syslog"
         [mta]
         host = "mx.example.com"
         host_aliases = ["mx1"]
         local_domains = ["example.com", "παράδειγμα.test"]
         inside_networks = ["192.0.2.0/24"]
         queue_lifetime_days = 3
+        silent_minutes = 30
         [run]
         directory = "/j/run"
         control = "/j/c.sock"

@@ -1,6 +1,7 @@
 """The tracker on a real journal: long lines, silence, restarts, and faults of the disk."""
 
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -301,3 +302,45 @@ def test_a_log_that_is_rotated_while_the_disk_is_full_loses_nothing(
         drain(tracker)
         tracker.stop()
     assert recipients(settings) == [f"4{number}aaa@example.net" for number in range(4)]
+
+
+class Syslog(logging.Handler):
+    """Puts what the program logs into the file that it follows, as syslog would."""
+
+    def __init__(self, settings: config.Config) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        append(
+            self._settings,
+            [
+                log_line("x").replace(b"postfix/x", b"posttrail-trackd[5]: " + text.encode()),
+                log_line("x").replace(b"postfix/x", b"posttrail-milterd[5]: " + text.encode()),
+            ],
+        )
+
+
+def test_our_own_log_is_not_followed_by_ourselves(
+    settings: config.Config, expected_log: ExpectedLog
+) -> None:
+    expected_log("damaged spool line")
+    forged = b"AB12: to=<b@example.com>, relay=x, delay=1, dsn=2.0.0, status=sent (ok)\n"
+    (settings.milter.spool / "current").write_bytes(forged * 3)
+    handler = Syslog(settings)
+    logging.getLogger("milterd").addHandler(handler)
+    try:
+        with Writer.open(settings.journal.directory) as writer:
+            tracker = make(settings, writer)
+            turns = 0
+            while tracker.turn() or turns < 10:
+                turns += 1
+                assert turns < 50
+            assert tracker.damaged == 3
+            assert tracker.gauges()["posttrail_trackd_unknown_lines"] == 0
+            tracker.stop()
+    finally:
+        logging.getLogger("milterd").removeHandler(handler)
+    assert settings.log.files[0].read_bytes().count(b"damaged spool line") == 6
+    assert recipients(settings) == []

@@ -87,3 +87,14 @@ NOW = b"2026-11-25T10:00:00.000001+00:00"
 )  # fmt: skip
 def test_a_datagram_becomes_one_line(datagram: bytes, line: bytes) -> None:
     assert line_of(datagram, host=b"here", stamp=NOW) == line
+
+
+def test_a_tag_that_lost_its_daemon_is_not_understood() -> None:
+    from milterd.track import programs
+
+    cut = parse(b"<22>1 2026-11-25T10:00:00Z mx postfix 7 - -  AB12: removed")
+    other = parse(b"<22>1 2026-11-25T10:00:00Z mx postfix 7 - -  Postfix is running")
+    assert cut is not None
+    assert other is not None
+    assert programs.parse(cut) is programs.UNKNOWN
+    assert programs.parse(other) is None
