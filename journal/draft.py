@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from journal import address
+from journal import address, kinds
 from journal.events import Event
 from journal.legs import D_OUTCOME, Leg
 
@@ -27,11 +27,31 @@ class Draft:
 
     @property
     def terminal(self) -> Event | None:
-        """The last attempt that ended the row's way, None while none did."""
+        """The last attempt that ended the row's way, None while none did.
+
+        Of one instant a failure counts more than a copy that was delivered.
+        """
+        last: Event | None = None
         for event in reversed(self.attempts):
-            if event.fields[D_OUTCOME] in TERMINAL:
-                return event
-        return None
+            outcome = event.fields[D_OUTCOME]
+            if outcome not in TERMINAL:
+                continue
+            if last is None or (event.at_us == last.at_us and outcome == b"bounced"):
+                last = event
+            elif event.at_us < last.at_us:
+                break
+        return None if last is not None and self._is_a_copy(last) else last
+
+    def _is_a_copy(self, sent: Event) -> bool:
+        """Whether Exim delivered for an ``unseen`` router, and goes on trying for the address."""
+        if sent.queue_id[6:7] != b"-" or kinds.REMOVED in self.leg.by_kind:
+            return False
+        if sent.fields[D_OUTCOME] != b"sent":
+            return False
+        for event in self.attempts:
+            if event.fields[D_OUTCOME] == b"deferred" and event.at_us >= sent.at_us:
+                return True
+        return False
 
     def is_for(self, name: bytes) -> bool:
         """Whether a name is this row's: an address, or a local part alone (a user of this host)."""

@@ -70,7 +70,7 @@ FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
     ),
     Kind.CLIENT: (
         "client_name", "client_ip", "client_port", "login", "sasl_method", "tls",
-        "orig_client", "orig_queue_id",
+        "orig_client", "orig_queue_id", "helo",
     ),
     Kind.PICKUP: ("uid", "sender", "orig_queue_id"),
     Kind.PARENT: ("parent_queue_id", "notice"),
@@ -78,7 +78,7 @@ FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
         "filter", "verdict", "reason", "score", "evidence",
         "recipient", "message_id", "client_ip", "sender",
     ),
-    Kind.MESSAGE_ID: ("message_id", "instance"),
+    Kind.MESSAGE_ID: ("message_id", "instance", "subject"),
     Kind.DOOR: (
         "action", "stage", "reply_code", "enhanced_status", "text", "sender", "recipient",
         "client_name", "client_ip", "client_port", "proto", "helo", "daemon",

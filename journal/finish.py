@@ -25,12 +25,13 @@ from journal.records import Recipient, Status
 LetGo = Callable[[Event], int]
 """How many of the attempts for a delivery's recipient were let go (``journal.fold``)."""
 
+ENDED = TERMINAL | {b"answered"}
 _REJECTED = int(Status.REJECTED)
 
 
 def finished(row: Draft, *, origin: bool | None, locality: Locality, let_go: LetGo) -> Recipient:
     """The row as it is reported."""
-    attempt = row.terminal or (row.attempts[-1] if row.attempts else None)
+    attempt = row.terminal or _latest(row.attempts)
     filed, folder = agents.filing(row.filed, locality) if row.filed else (b"", b"")
     fate = status.decide(_facts(row, attempt, filed))
     gone = let_go(row.attempts[0]) if row.attempts else 0
@@ -57,6 +58,17 @@ def finished(row: Draft, *, origin: bool | None, locality: Locality, let_go: Let
         _milliseconds(attempt.fields[D_DELAY]) if attempt else None,
         direction(origin, locality.inside_domain(final or row.recipient, daemon)),
     )
+
+
+def _latest(attempts: list[Event]) -> Event | None:
+    """The last attempt; one that was made, where there is one, tells more than a wait."""
+    waiting: Event | None = None
+    for event in reversed(attempts):
+        if event.fields[D_OUTCOME] == b"deferred":
+            if not event.fields[D_TEXT].startswith(status.NOT_TRIED):
+                return event
+            waiting = waiting or event
+    return waiting or (attempts[-1] if attempts else None)
 
 
 def _facts(row: Draft, attempt: Event | None, filed: bytes) -> status.Facts:
@@ -131,11 +143,10 @@ def _reply(row: Draft, attempt: Event | None) -> tuple[int | None, bytes, bytes]
 
 def reply_code(text: bytes) -> int | None:
     """The three digits of the SMTP reply inside a delivery text (RFC 5321 4.2), if one is there."""
-    if not text[:3].isdigit():
-        said = text.find(b" said: ")
-        if said < 0:
-            return None
-        text = text[said + 7 :]
+    at = status.reply_at(text)
+    if at < 0:
+        return None
+    text = text[at:]
     code = text[:3]
     if len(code) == 3 and code.isdigit() and b"2" <= code[:1] <= b"5" and text[3:4] in b" -":
         return int(code)
@@ -153,7 +164,7 @@ def _done_at(row: Draft, attempt: Event | None, fate: status.Fate) -> int | None
         return None
     if row.late is not None and fate.reason == "late_bounce":
         return row.late.at_us
-    if attempt is not None and attempt.fields[D_OUTCOME] in TERMINAL:
+    if attempt is not None and attempt.fields[D_OUTCOME] in ENDED:
         return attempt.at_us
     if row.door is not None:
         return row.door.at_us

@@ -205,9 +205,12 @@ def _message(
 
 def _subject(legs: dict[bytes, Leg]) -> bytes:
     """The first one there is: where the sendmail command submits, the daemon's milter sees it."""
-    return next(
-        (found for leg in legs.values() if (found := leg.field(kinds.TRANSACTION, 10))), b""
-    )
+    for kind, place in ((kinds.TRANSACTION, 10), (kinds.MESSAGE_ID, 2)):  # Exim's log has it
+        for leg in legs.values():
+            found = leg.field(kind, place)
+            if found:
+                return found
+    return b""
 
 
 def _elsewhere(legs: dict[bytes, Leg]) -> tuple[bytes, ...]:
@@ -236,7 +239,8 @@ def _client(first: Leg) -> tuple[bytes, bytes, bytes, bytes]:
         fields = first.by_kind[kinds.CLIENT].fields
         if len(fields) > 6 and fields[6]:  # XFORWARD: a proxy filter stands between
             return *forwarded(fields[6]), door[11] if door else b""
-        return fields[0], fields[1], fields[2], door[11] if door else b""
+        helo = first.field(kinds.CLIENT, 8) or (door[11] if door else b"")
+        return fields[0], fields[1], fields[2], helo
     if door:
         return door[7], door[8], door[9], door[11]
     return b"", b"", b"", b""

@@ -155,17 +155,33 @@ def _moved(row: Draft, leg: Leg, final: bytes | None) -> Draft:
 
 
 def _folded(rows: list[Draft]) -> list[Draft]:
-    """Rows that differ by spelling only (RFC 5321 2.4: domains; Postfix: case) become one."""
+    """Rows that differ by spelling only (RFC 5321 2.4: domains; Postfix: case) become one.
+
+    Exim logs a local delivery's final recipient without its domain, a failed try with it.
+    """
     if len(rows) < 2:
         return rows
     found: dict[tuple[bytes, bytes], Draft] = {}
+    bare: list[tuple[tuple[bytes, bytes], Draft]] = []
     for row in rows:
         key = (address.fold(row.recipient or b""), address.fold(row.final or b""))
-        known = found.setdefault(key, row)
-        if known is not row:
-            known.attempts.extend(row.attempts)
-            known.attempts.sort()
+        if key[1] and b"@" not in key[1]:
+            bare.append((key, row))
+        else:
+            _joined(found, key, row)
+    if bare:
+        whole = {(key[0], key[1].rpartition(b"@")[0]): key for key in found}
+        for key, row in bare:
+            _joined(found, whole.get(key, key), row)
     return list(found.values())
+
+
+def _joined(found: dict[tuple[bytes, bytes], Draft], key: tuple[bytes, bytes], row: Draft) -> None:
+    """Add a row, or its attempts to the one that is there."""
+    known = found.setdefault(key, row)
+    if known is not row:
+        known.attempts.extend(row.attempts)
+        known.attempts.sort()
 
 
 def _onward(row: Draft, legs: dict[bytes, Leg]) -> bytes | None:

@@ -22,7 +22,7 @@ REFUSAL_WORDS: Final[_Table] = (
         (),
         (
             b"blocked using", b"blocklist", b"block list", b"blacklist", b"black list",
-            b"denylist", b"dnsbl", b"reputation", b" listed at ", b"blackhole",
+            b"denylist", b"dnsbl", b"in an rbl", b"reputation", b" listed at ", b"blackhole",
         ),
     ),
     (
@@ -43,6 +43,7 @@ REFUSAL_WORDS: Final[_Table] = (
         "unknown_user",
         (b"1.1", b"1.10"),
         (
+            b"unrouteable address",  # Exim
             b"user unknown", b"unknown user", b"no such user", b"undeliverable address",
             b"user not found", b"user does not exist", b"user doesn't have",
             b"recipient unknown", b"unknown recipient", b"recipient not found",
@@ -57,7 +58,7 @@ PERMANENT_WORDS: Final[_Table] = (("unknown_user", (), (b"mailbox unavailable",)
 """Words of RFC 5321 4.2.2 for 550 that mean something else after 450: busy."""
 
 DEFERRAL_WORDS: Final[_Table] = (
-    ("suspended", (), (b"delivery temporarily suspended",)),
+    ("suspended", (), (b"delivery temporarily suspended", b"retry time not reached")),
     ("greylisted", (b"7.25",), (b"greylist", b"graylist", b"grey-list", b"postgrey")),
     (
         "quota",
@@ -73,6 +74,8 @@ DEFERRAL_WORDS: Final[_Table] = (
         (
             b"name service error", b"host not found", b"host or domain name not found",
             b"host unknown", b"unknown host", b"domain is not reachable", b"name server: ",
+            b"lookup of host", b"host lookup did not complete",  # Exim
+            b"failed to lookup ip address", b"missing mx",
         ),
     ),
     (
@@ -91,6 +94,10 @@ DEFERRAL_WORDS: Final[_Table] = (
             b"network is unreachable",
             b"refused to talk to me",
             b"tls is required",
+            b"remote host closed connection",  # Exim
+            b"smtp timeout after",
+            b"host is unreachable",
+            b"tls session",
         ),
     ),
 )  # fmt: skip
@@ -103,6 +110,16 @@ LOOP_WORDS: Final = (
     b"too many hops",
     b"mail loop",
 )
+
+EXPIRY_ENDS: Final = (b"retry timeout exceeded",)  # Exim (retry.c, smtp.c)
+BOUNCE_WORDS: Final[_Table] = (
+    ("looped", LOOP_CODES, LOOP_WORDS),
+    ("expired", (), (b"have been failing for a long time",)),  # Exim (smtp.c)
+)
+NOT_TRIED: Final = b"retry time not reached"
+"""How Exim says that a message waits, and nothing was tried."""
+
+_EXIM_SAID: Final = (b"SMTP error from remote ", b"LMTP error after ", b"Malformed SMTP reply ")
 
 STORING: Final = frozenset({b"local", b"virtual", b"lmtp"})
 """Delivery agents that put mail into a mailbox of this server (local(8), virtual(8), lmtp(8))."""
@@ -168,14 +185,40 @@ def _said(text: bytes) -> bytes:
     said = text.rfind(b" said: ")
     if said >= 0:
         text = text[said + 7 :]
+    elif text.startswith(_EXIM_SAID):
+        text = text[max(reply_at(text), 0) :]
     while (begin := text.find(b"<")) >= 0 and (end := text.find(b">", begin)) >= 0:
         text = text[:begin] + text[end + 1 :]
     return text
 
 
+def reply_at(text: bytes) -> int:
+    """Where the other side's reply begins in a delivery text; -1 where it holds none."""
+    if text[:3].isdigit():
+        return 0
+    said = text.find(b" said: ")
+    if said >= 0:
+        return said + 7
+    if not text.startswith(_EXIM_SAID):
+        return -1
+    # "SMTP error from remote mail server after RCPT TO:<A>: [host H [IP]: ]550 no such user"
+    at = text.find(b":<", 0, 80)
+    at = max(text.find(b">", at), 0) if at >= 0 else 0
+    for _ in range(4):
+        at = text.find(b": ", at)
+        if at < 0:
+            return -1
+        at += 2
+        if text[at : at + 3].isdigit() and text[at + 3 : at + 4] in (b" ", b"-", b""):
+            return at
+    return -1
+
+
 def refusal(reply_code: bytes, enhanced_status: bytes, text: bytes) -> str:
     """Why the SMTP door refused: a reason of status ``rejected``."""
-    temporary = reply_code.startswith(b"4") or (not reply_code and enhanced_status.startswith(b"4"))
+    temporary = reply_code.startswith(b"4") or (
+        not reply_code and (enhanced_status.startswith(b"4") or text.startswith(b"temporarily "))
+    )
     if temporary:
         return _by_words(REFUSAL_WORDS, enhanced_status, text, "temporary")
     default = _by_words(PERMANENT_WORDS, b"", text, "policy")
@@ -189,7 +232,9 @@ def deferral(enhanced_status: bytes, text: bytes) -> str:
 
 def bounce(enhanced_status: bytes, text: bytes) -> str:
     """How delivery failed for good: a reason of status ``error``."""
-    return _by_words((("looped", LOOP_CODES, LOOP_WORDS),), enhanced_status, text, "bounced")
+    if text.endswith(EXPIRY_ENDS):
+        return "expired"
+    return _by_words(BOUNCE_WORDS, enhanced_status, text, "bounced")
 
 
 _FILED: Final = {
@@ -253,6 +298,8 @@ def decide(facts: Facts) -> Fate:
         return Fate(_IN_PROGRESS, "held")
     if facts.outcome == b"deferred":
         return Fate(_DEFERRED, deferral(facts.enhanced_status, facts.text))
+    if facts.outcome == b"answered" and facts.removed:  # Exim: a program's answer was all
+        return Fate(_DELIVERED, "piped")
     if facts.queued and not facts.removed:
         return Fate(_IN_PROGRESS, "queued")
     return Fate(_IN_PROGRESS, "unknown")

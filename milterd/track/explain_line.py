@@ -12,15 +12,16 @@ from collections.abc import Iterator
 import click
 
 from journal.events import ABSENT, Event, Kind, named
-from milterd.track import losses, postfix, programs
-from milterd.track.syslog import MAX_LINE, Line, LineParser
+from milterd.track import formats, losses, postfix, programs
+from milterd.track.syslog import MAX_LINE, Line
 from posttrail.text import rfc3339, safe
 
 
 def explain(line: bytes) -> list[str]:
     """Daemon, kind of event and each of its fields; or why the line tells nothing."""
     text = line.rstrip(b"\r\n")
-    parser = LineParser(timezone=None, reference_us=time.time_ns() // 1000)
+    now_us = time.time_ns() // 1000
+    parser = formats.splitter(formats.sniff([text]), timezone=None, reference_us=now_us)
     parsed = parser.parse(text)
     if parsed is None:
         return [_reason(text)]
@@ -42,7 +43,8 @@ def _reason(text: bytes) -> str:
 
 def _header(line: Line) -> Iterator[str]:
     yield f"time: {rfc3339(line.at_us)}"
-    yield f"host: {safe(line.host)}"
+    if line.host:
+        yield f"host: {safe(line.host)}"
     yield f"daemon: {safe(line.daemon)}"
     if line.instance != line.daemon:
         yield f"instance: {safe(line.instance)}"

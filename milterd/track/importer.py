@@ -93,9 +93,9 @@ def import_(
 
 
 def _names(options: Globals) -> dict[bytes, bytes]:
-    """What the log may call the configured host."""
+    """What the log may call the configured host; Exim's own log names none, and means it."""
     mta = options.config.mta
-    return {alias.encode(): mta.hostname.encode() for alias in mta.host_aliases}
+    return {alias.encode(): mta.hostname.encode() for alias in ("", *mta.host_aliases)}
 
 
 def _group(name: str) -> str | None:

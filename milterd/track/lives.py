@@ -120,11 +120,11 @@ def is_long(queue_id: bytes) -> bool:
 
     Postfix's long form is base 52, seconds, microseconds, "z", inode. Sendmail's is date and
     time (base 60), a number, and the pid: the last six digits. What could be inode and
-    microseconds in hexadecimal as well is not taken for it.
+    microseconds in hexadecimal as well is not taken for it. Exim's are seconds, process, fraction.
     """
     if len(queue_id) < 12:
         return False
-    if b"z" in queue_id[10:]:
+    if b"z" in queue_id[10:] or queue_id[6:7] == b"-":
         return True
     return (
         queue_id[-5:].isdigit() and bool(queue_id[:8].translate(None, _HEX)) and queue_id.isalnum()

@@ -22,6 +22,7 @@ from journal.keys import DAY_US
 from journal.locality import Locality
 from journal.writer import Writer
 from milterd import spool
+from milterd.track import formats
 from milterd.track.control import Door
 from milterd.track.correlate import Correlator
 from milterd.track.follow import Follower
@@ -30,7 +31,7 @@ from milterd.track.intake import Intake
 from milterd.track.journalctl import JournalFollower
 from milterd.track.journald import JournalParser
 from milterd.track.receive import Receiver
-from milterd.track.syslog import LineParser, zone
+from milterd.track.syslog import zone
 from milterd.track.tracker import POLL_S, Source, Tracker
 from milterd.track.witness import BEAT_US
 from posttrail import config, daemon, logs
@@ -177,7 +178,7 @@ def _intake(
 ) -> Intake:
     """For the lines of a log file that go on where an earlier process stopped."""
     stamp = writer.context(f"stamp/{name}")
-    parser = LineParser(
+    parser = formats.Sniffing(
         timezone=zone(settings.log.timezone),
         reference_us=time.time_ns() // 1000,
         after_us=None if stamp is None else int(stamp),

@@ -10,7 +10,17 @@ up in ``PROGRAMS``. Lines of programs that are not known tell nothing. Raises no
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from milterd.track import amavis, dovecot, filters, losses, mailscanner, pmg, postfix, sendmail
+from milterd.track import (
+    amavis,
+    dovecot,
+    exim,
+    filters,
+    losses,
+    mailscanner,
+    pmg,
+    postfix,
+    sendmail,
+)
 from milterd.track.scan import UNKNOWN, Parsed, Unknown, queue_id_end
 from milterd.track.syslog import Line
 
@@ -34,6 +44,8 @@ PROGRAMS: Final[Mapping[bytes, Callable[[Line], Parsed]]] = {
     **filters.PARSERS,
     **dict.fromkeys(sendmail.TAGS, sendmail.parse),
     b"postfix": _no_daemon,
+    b"exim": exim.parse,
+    b"exim4": exim.parse,
 }
 """Programs with a plain tag, each with the function that reads its lines."""
 

@@ -27,6 +27,15 @@ OTHERS: list[tuple[Facts, int, str]] = [
     (Facts(b"bounced", b"smtp", b"5.1.1", b"said: 550"), Status.ERROR, "bounced"),
     (Facts(b"bounced", b"smtp", b"5.4.6", b"mail for x loops"), Status.ERROR, "looped"),
     (Facts(b"bounced", b"local", b"", b"mail forwarding loop for x"), Status.ERROR, "looped"),
+    (Facts(b"bounced", b"", b"", b"retry timeout exceeded"), Status.ERROR, "expired"),
+    (Facts(b"bounced", b"smtp", b"", b"SMTP timeout: retry timeout exceeded"), 5, "expired"),
+    (
+        Facts(b"bounced", b"", b"", b"all hosts for 'x' have been failing for a long time"),
+        5,
+        "expired",
+    ),
+    (Facts(b"answered", b"local", removed=True, queued=True), Status.DELIVERED, "piped"),
+    (Facts(b"answered", b"local", queued=True), Status.IN_PROGRESS, "queued"),
     (Facts(door=b"reject", reply_code=b"554", text=b"no"), Status.REJECTED, "policy"),
     (Facts(door=b"discard", text=b"no"), Status.FILTERED, "discarded"),
     (Facts(b"deferred", b"smtp", b"4.4.1", b"x", deleted=True), Status.ERROR, "deleted"),
@@ -62,6 +71,10 @@ def test_facts_make_the_status_and_its_reason(facts: Facts, expected: int, reaso
         (b"550", b"", b"User unknown in virtual mailbox table", "unknown_user"),
         (b"451", b"4.3.5", b"Server configuration problem", "temporary"),
         (b"", b"4.7.1", b"try later", "temporary"),
+        (b"", b"", b"temporarily rejected: Could not complete sender verify", "temporary"),
+        (b"", b"", b"Unrouteable address", "unknown_user"),
+        (b"", b"", b"relay not permitted", "relay_denied"),
+        (b"", b"", b"192.0.2.1 is in an RBL: see x", "blocklist"),
         (b"", b"5.7.1", b"refused", "policy"),
         (b"", b"", b"", "policy"),
         (b"554", b"5.7.1", b"554 5.7.1 <a@spam.example>: Sender address rejected", "policy"),
@@ -97,6 +110,36 @@ def test_refusals_name_their_reason(code: bytes, enhanced: bytes, text: bytes, r
 )
 def test_deferrals_name_their_reason(enhanced: bytes, text: bytes, reason: str) -> None:
     assert status.deferral(enhanced, text) == reason
+
+
+EXIM = b"SMTP error from remote mail server after "
+
+
+@pytest.mark.parametrize(
+    ("text", "reply"),
+    [
+        (b"250 2.0.0 Ok", b"250 2.0.0 Ok"),
+        (
+            b"host mx said: 450 4.2.0 no (in reply to RCPT TO)",
+            b"450 4.2.0 no (in reply to RCPT TO)",
+        ),
+        (EXIM + b"RCPT TO:<a: 550 x@example.net>: 451 4.7.1 later", b"451 4.7.1 later"),
+        (EXIM + b"end of data: host mx.test [192.0.2.1]: 554-5.7.1 spam", b"554-5.7.1 spam"),
+        (b"LMTP error after RCPT TO:<a@example.com: 550", b"550"),
+        (EXIM + b"HELO mx: 55x", b""),
+        (EXIM + b"a: b: c: d: e: 550 too far", b""),
+        (b"Connection refused: 550 no", b""),
+    ],
+)
+def test_a_reply_is_found_where_the_mta_puts_it(text: bytes, reply: bytes) -> None:
+    at = status.reply_at(text)
+    assert (text[at:] if at >= 0 else b"") == reply
+
+
+def test_a_host_s_name_is_no_reason_in_exim_s_words_either() -> None:
+    text = EXIM + b"RCPT TO:<a@example.net>: host greylist.test [192.0.2.1]: 450 later"
+    assert status.deferral(b"", text) == "other"
+    assert status.deferral(b"", EXIM + b"QUIT") == "other"
 
 
 def test_every_reason_of_the_table_has_a_number_on_disk() -> None:

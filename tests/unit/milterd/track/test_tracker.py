@@ -176,6 +176,27 @@ def test_the_parser_goes_on_where_the_one_before_it_was(settings: config.Config)
     assert before != [None]
 
 
+def test_a_main_log_of_exim_is_followed_and_is_of_this_host(settings: config.Config) -> None:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()).encode()
+    began = b" 1vNQWa-0000000AbCd-1234 <= a@example.org H=mx.example.org [192.0.2.9] P=esmtp S=700"
+    ended = (
+        b" 1vNQWa-0000000AbCd-1234 => c@example.net R=dnslookup T=remote_smtp"
+        b' H=mx.example.net [192.0.2.25] C="250 OK"'
+    )
+    for lines in ([b" Start queue run: pid=7", began], [ended]):  # a restart between
+        append(settings, [stamp + line + b"\n" for line in lines])
+        writer = Writer.open(settings.journal.directory)
+        tracker = make(settings, writer)
+        drain(tracker)
+        tracker.stop()
+        writer.close()
+    with Reader.open(settings.journal.directory) as reader:
+        (message,) = [reader.message(id) for id, _ in reader.scan()]
+    assert message is not None
+    assert (message.host, message.sender) == (b"mx.example.com", b"a@example.org")
+    assert [row.final_recipient for row in message.rows] == [b"c@example.net"]
+
+
 def test_a_log_that_cannot_be_read_is_said_once_and_read_when_it_can(
     settings: config.Config, expected_log: ExpectedLog, caplog: pytest.LogCaptureFixture
 ) -> None:
