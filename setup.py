@@ -8,63 +8,41 @@ import os
 
 from setuptools import Extension, setup
 
-        "address",
-        "agents",
-        "amavis",
-        "batch",
-        "codec",
-        "correlate",
-        "dovecot",
-        "draft",
-        "echoes",
-        "exim",
-        "exim_delivery",
-        "exim_door",
-        "exim_header",
-        "exim_sa",
-        "exim_scan",
-        "filters",
-        "finish",
-        "fold",
-        "hits",
-        "intake",
-        "journal",
-        "journald",
-        "keys",
-        "kin",
-        "kinds",
-        "late",
-        "legs",
-        "lives",
-        "locality",
-        "losses",
-        "mailscanner",
-        "memory",
-        "mutf7",
-        "pmg",
-        "postfix",
-        "postfix_delivery",
-        "postfix_door",
-        "postfix_queue",
-        "postfix_smtpd",
-        "programs",
-        "recipients",
-        "refusals",
-        "scan",
-        "sendmail",
-        "sendmail_delivery",
-        "sendmail_door",
-        "sendmail_parts",
-        "sessions",
-        "stamps",
-        "status",
-        "strays",
-        "strings",
-        "syslog",
-        "terms",
-        "verdicts",
-        "wire",
-        "writer",
+HOT = {
+    "journal": """
+        address agents
+        batch
+        codec
+        draft
+        echoes
+        finish fold
+        hits
+        keys kinds
+        legs locality
+        recipients
+        status strings
+        terms
+        writer
+    """,
+    "milterd/track": """
+        amavis
+        correlate
+        dovecot
+        exim exim_delivery exim_door exim_header exim_sa exim_scan
+        filters
+        intake
+        journald
+        kin
+        late lives losses
+        mailscanner memory mutf7
+        pmg postfix postfix_delivery postfix_door postfix_queue postfix_smtpd programs
+        refusals
+        scan sendmail sendmail_delivery sendmail_door sendmail_parts sessions stamps strays syslog
+        verdicts
+        wire
+    """,
+}
+"""Modules by folder."""
 
 
 def extensions() -> list[Extension]:
