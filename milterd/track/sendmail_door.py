@@ -263,9 +263,9 @@ def quarantine(line: Line, queue_id: bytes, begin: int) -> Parsed:
 
 def pregreeting(line: Line, queue_id: bytes, begin: int) -> Parsed:
     """``rejecting commands from CLIENT due to pre-greeting traffic`` at ``begin``."""
-    who, found, _ = line.text[begin + 24 :].partition(b" due to pre-greeting")
+    who, found, _ = line.text[begin + 24 :].partition(b" due to pre-greeting traffic")
     if not found:
-        return UNKNOWN
+        return None  # "due to pre-greeting close": it did not wait, and said nothing
     words = line.text[begin:]
     return door(line, queue_id, b"reject", b"CONNECT", words, who=peer(who.strip(b" ")))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from milterd.track import programs
 from milterd.track.syslog import LineParser, zone
+from tests.score import sendmail_lines
 from tests.score.check import Check, lines_of, read_jsonl, told_of
 
 _REFERENCE_US = 1_124_020_800_000_000  # 2005-08-14T12:00:00Z, the source's "now"
@@ -19,6 +20,7 @@ _REFERENCE_US = 1_124_020_800_000_000  # 2005-08-14T12:00:00Z, the source's "now
 def checks(folder: Path) -> Iterator[Check]:
     """The files whose programs are read."""
     yield from _postfix(folder)
+    yield from sendmail_lines.of_fail2ban(folder)
 
 
 def _postfix(folder: Path) -> Iterator[Check]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.score import oracle
+from tests.score import oracle, sendmail_lines
 from tests.score.check import Check, lines_of, read_jsonl, rows_of_lines
 
 _REASONS = (
@@ -28,6 +28,7 @@ def checks(folder: Path) -> Iterator[Check]:
         name = f"line {case['line']} ({shape})"
         if _POSTFIX.match(line):
             yield from oracle.checks_of_lines(name, [line])
+        yield from sendmail_lines.of_rare_shapes(line, name, shape)
         for words, status, reason in _REASONS:
             if words in shape:
                 found = rows_of_lines([line])

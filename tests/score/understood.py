@@ -28,6 +28,11 @@ _CARRYING: Final = re.compile(
             rb"/n?qmgr%b%b(?:from=.*(?:status=(?:force-)?expired|\(queue active\))|removed$)"
             % (_HEAD, _QUEUE_ID),
             rb"/bounce%b%bsender non-delivery notification: " % (_HEAD, _QUEUE_ID),
+            # Sendmail: a try, an envelope, a refusal
+            rb" (?:sendmail|sm-[a-z-]+)\[\d+\]: \w{8,20}: (?:to=.*stat=|from=.*nrcpts=|<[^>]*>\.\.\. )",
+            rb" (?:sendmail|sm-[a-z-]+)\[\d+\]: \w{8,20}: Milter: .*, (?:reject=|discard$)",
+            rb" (?:sendmail|sm-[a-z-]+)\[\d+\]: (?:\w{8,20}: )?ruleset=check_.* reject=",
+            rb" (?:sendmail|sm-[a-z-]+)\[\d+\]: \w{8,20}: \w{8,20}: (?:DSN|return to sender): ",
             rb"/postsuper%b%b(?:removed|requeued|placed on hold)" % (_HEAD, _QUEUE_ID),
         )
     )
