@@ -21,7 +21,17 @@ from journal.events import STARTS, Event
 from journal.locality import Locality
 from journal.records import FLAG_AMBIGUOUS
 from milterd.track import kin, late, strays
-from milterd.track.lives import DAY, LAG_US, SECOND, Life, Open, belongs, is_long, is_over
+from milterd.track.lives import (
+    DAY,
+    LAG_US,
+    SECOND,
+    Life,
+    Open,
+    belongs,
+    is_long,
+    is_over,
+    speaks,
+)
 from milterd.track.memory import HOP_US, Memory, Store, insert
 from milterd.track.refusals import behind_proxy
 from milterd.track.sessions import Sessions
@@ -39,6 +49,7 @@ class Correlator:
         self._store = store
         self._memory = Memory(store, locality=locality, lifetime_days=lifetime_days)
         self.sessions = Sessions()
+        self._instance = b""  # of the line that is being taken
 
     def __len__(self) -> int:
         return len(self._memory)
@@ -63,8 +74,12 @@ class Correlator:
 
     # -- taking events ----------------------------------------------------------------
 
-    def take(self, event: Event, host: bytes) -> Open | None:
-        """Fold one event of the log; returns the message it joined, None for context."""
+    def take(self, event: Event, host: bytes, instance: bytes = b"") -> Open | None:
+        """Fold one event of the log; returns the message it joined, None for context.
+
+        ``instance`` is the first part of its line's tag; b"" where that is not known.
+        """
+        self._instance = instance
         if event.kind >= kinds.CONNECT:
             self.sessions.note(event, host)
             return None
@@ -90,6 +105,7 @@ class Correlator:
     def take_transaction(self, events: list[Event], host: bytes) -> Open | None:
         """Fold what the milter recorded of one transaction (TRANSACTION first, then RCPTs)."""
         transaction = events[0]
+        self._instance = b""
         if transaction.queue_id:
             life = self._life(transaction, host)
             life.note(transaction)
@@ -172,17 +188,18 @@ class Correlator:
         if life is not None:
             if is_long(queue_id) and not life.instance:
                 return life
-            found = _matching(life, event)
+            found = _matching(life, event, self._instance)
             if found is not None:
                 return found
         self._memory.load(queue_id, event, host)
-        found = _matching(lives.get(queue_id), event)
+        found = _matching(lives.get(queue_id), event, self._instance)
         return found if found is not None else self._begin(event, host, lives)
 
     def _begin(self, event: Event, host: bytes, lives: dict[bytes, Life]) -> Life:
         """A new life, and with it a new message; splits what an older one held of it."""
         message = Open(host)
         life = Life(event.queue_id, message, event.at_us)
+        life.spoken = self._instance
         if event.kind == kinds.FILED:
             life.message_id = event.fields[4]
         message.lives.append(life)
@@ -192,7 +209,7 @@ class Correlator:
         else:
             life.older = older
             lives[event.queue_id] = life
-            if older is not None and event.kind in STARTS:
+            if older is not None and event.kind in STARTS and speaks(older, self._instance):
                 self._split(older, life, event.at_us)
         self._memory.touch(message)
         self._recall(life)
@@ -420,15 +437,24 @@ REFUSING: Final = frozenset(
 )
 
 
-def _matching(life: Life | None, event: Event) -> Life | None:
-    """The first life of a chain, newest first, to which an event belongs."""
+def _matching(life: Life | None, event: Event, instance: bytes) -> Life | None:
+    """The life of a chain, newest first, to which an event belongs.
+
+    Better one of the same instance: two on one host may use one short queue id at a time. Another
+    one will do, for a service may have a syslog_name of its own.
+    """
+    other: Life | None = None
     while life is not None:
+        same = speaks(life, instance)
         if belongs(event, life):
-            return life
-        if is_over(event, life):
-            return None
+            if same:
+                return life
+            if other is None:
+                other = life
+        elif same and is_over(event, life):
+            return other
         life = life.older
-    return None
+    return other
 
 
 def _near(life: Life | None, event: Event) -> list[Life]:

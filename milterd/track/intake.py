@@ -109,7 +109,8 @@ class Intake:
         if self._source != LOG:
             event = event._replace(source=self._source)
         host = self._host or self._names.get(line.host, line.host)
-        self._correlator.take(event, host)
+        instance = b"" if line.instance == line.daemon else line.instance  # Postfix's tags alone
+        self._correlator.take(event, host, instance)
 
     def clock(self, now_us: int) -> None:
         """A followed log: year-less stamps are near now."""

@@ -67,6 +67,7 @@ class Life:
         "older",
         "queue_id",
         "sender",
+        "spoken",
         "start",
         "transaction",
     )
@@ -78,7 +79,8 @@ class Life:
         self.start: Event | None = None
         self.transaction: Event | None = None
         self.closed_us = 0
-        self.instance = b""
+        self.instance = b""  # its queue manager's or cleanup's
+        self.spoken = b""  # that of the first line, which may be one service's own
         self.message_id = b""
         self.sender: bytes | None = None  # None: not told yet
         self.message_id_us = 0
@@ -129,6 +131,13 @@ def is_long(queue_id: bytes) -> bool:
     return (
         queue_id[-5:].isdigit() and bool(queue_id[:8].translate(None, _HEX)) and queue_id.isalnum()
     )
+
+
+def speaks(life: Life, instance: bytes) -> bool:
+    """Whether a line of an instance may be of this life; b"" on a side: nothing is known."""
+    if not instance or instance == life.instance or instance == life.spoken:
+        return True
+    return not life.instance and not life.spoken
 
 
 def belongs(event: Event, life: Life) -> bool:
