@@ -160,9 +160,7 @@ class Facts(NamedTuple):
     held: bytes = b""  # b"milter": a filter's quarantine; else who holds it; b"" not held
     queued: bool = False  # the queue manager, pickup, or the milter's end of message saw it whole
     removed: bool = False
-    filed: bytes = (
-        b""  # the final agent: b"stored", b"junk", b"discarded", b"rejected", b"forwarded"
-    )
+    filed: bytes = b""  # what the final agent did: a key of FILED
     verdict: bytes = b""  # a filter kept it: b"quarantine" or b"discard"
     late: bool = False  # a bounce came back after delivery
 
@@ -237,7 +235,7 @@ def bounce(enhanced_status: bytes, text: bytes) -> str:
     return _by_words(BOUNCE_WORDS, enhanced_status, text, "bounced")
 
 
-_FILED: Final = {
+FILED: Final = {
     b"stored": Fate(_DELIVERED, "stored"),
     b"junk": Fate(_FILTERED, "junk"),
     b"rejected": Fate(_ERROR, "bounced"),  # RFC 5429: after acceptance the sender gets a notice
@@ -248,7 +246,7 @@ _FILED: Final = {
 
 def _ended(facts: Facts) -> Fate:
     """The mail left the queue: where did it end, and did it come back?"""
-    fate = _FILED.get(facts.filed) or _sent(facts)
+    fate = FILED.get(facts.filed) or _sent(facts)
     if facts.late and fate.status == _DELIVERED:
         return Fate(_ERROR, "late_bounce")
     return fate

@@ -72,6 +72,9 @@ class Mta:
     host_aliases: tuple[str, ...] = ()
     local_domains: tuple[str, ...] = ()
     inside_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    junk_folders: tuple[str, ...] = (
+        "Junk", "Spam", "Junk E-mail", "Junk Email", "Junk Mail", "Bulk Mail",
+    )  # fmt: skip
     queue_lifetime_days: int = 5
     silent_minutes: int = 120  # accepted, and no word of it for so long: perhaps lost
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from journal import address, keys
+from journal import address, keys, status
 from journal.events import ABSENT, Event, Kind, Source, named
 from journal.records import FLAG_AMBIGUOUS, NO_STATUS, Recipient, Record, Status
 from posttrail.text import json_text, rfc3339
@@ -20,18 +20,25 @@ Fields = dict[str, str]
 Find = Callable[[bytes], bytes | None]
 """The id of the message with a queue id, as near in time as can be, or None."""
 
-_PERSONAL: Final = frozenset({Kind.RCPT, Kind.DELIVERY, Kind.DOOR})
-"""Events about one recipient."""
-_OTHERS: Final = frozenset({"nrcpt"})
-"""Fields that tell of recipients a reader may not know of."""
+_PERSONAL: Final = frozenset(
+    {Kind.RCPT, Kind.DELIVERY, Kind.DOOR, Kind.FILED, Kind.LATE_BOUNCE, Kind.VERDICT}
+)
+"""Events that may be about one recipient."""
+_RECIPIENTS: Final = ("recipient", "final_recipient", "user")
+"""Fields that name whom an event is about; the last named is the final recipient."""
+_OTHERS: Final = frozenset({"nrcpt", "evidence"})
+"""Fields that may tell of recipients a reader does not know of."""
 _LINKS: Final = {
     Kind.PARENT: ("parent", "parent_queue_id"),
     Kind.NOTICE: ("notice", "notice_queue_id"),
+    Kind.LATE_BOUNCE: ("late_bounce", "notice_queue_id"),
 }
+_MILTER_ACTIONS: Final = {b"hold": "quarantine", b"quarantine": "quarantine", b"discard": "discard"}
 _DECIDERS: Final = {
     "held": frozenset({Kind.HELD, Kind.DOOR}),
     "expired": frozenset({Kind.EXPIRED}),
     "deleted": frozenset({Kind.DELETED}),
+    "late_bounce": frozenset({Kind.LATE_BOUNCE}),
 }
 """Reasons that rest on an event of these kinds, whatever was replied before."""
 _ENTRIES: Final = frozenset({Kind.TRANSACTION, Kind.CLIENT, Kind.PICKUP, Kind.QUEUED})
@@ -149,7 +156,7 @@ def details(record: Record, scope: Scope, *, find: Find) -> Details | None:
             if (event := _evidence(row, events))
         ],
         verdicts=[
-            _verdict(number, event) for number, event in events if event.kind == Kind.VERDICT
+            verdict for number, event in events if (verdict := _judged(number, event, whole=whole))
         ],
         timeline=[_moment(number, event, whole=whole) for number, event in events],
         links=list(_links(events, find)),
@@ -161,23 +168,50 @@ def document(found: Details) -> dict[str, object]:
     return asdict(found)
 
 
+def _judged(number: int, event: Event, *, whole: bool) -> Verdict | None:
+    """The verdict that an event is: a filter's own word, or what a milter made Postfix do."""
+    if event.kind == Kind.VERDICT:
+        return _verdict(number, event, whole=whole)
+    action = event.fields[0] if event.kind == Kind.DOOR else b""
+    if not action.startswith(b"milter-"):
+        return None
+    fields = named(event)
+    code, enhanced, text = fields["reply_code"], fields["enhanced_status"], fields["text"]
+    word = _MILTER_ACTIONS.get(action.removeprefix(b"milter-"))
+    if action == b"milter-reject":
+        word = "tempfail" if (code or enhanced).startswith(b"4") else "reject"
+    if word is None:
+        return None
+    reason = status.refusal(code, enhanced, text) if action == b"milter-reject" else json_text(text)
+    return Verdict(filter="milter", verdict=word, reason=reason or None, score=None, event=number)
+
+
 def _events(record: Record, only: list[Numbered] | None) -> Iterator[tuple[int, Event]]:
     """The events with their numbers; of personal ones those about the rows of ``only``."""
     if only is None:
         yield from enumerate(record.events, 1)
         return
     mine = {address.fold(name) for _, row in only for name in _names(row)}
+    if len(record.message.rows) == 1:  # Dovecot may know its user by the local part alone
+        mine |= {name.rpartition(b"@")[0] for name in mine}
     for number, event in enumerate(record.events, 1):
         if event.kind == Kind.NOTICE:
             continue  # it may be about another recipient, and has its recipients' number
         about = {address.fold(name) for name in _recipients(event)}
-        if event.kind not in _PERSONAL or (about and about <= mine):
+        if event.kind not in _PERSONAL or _is_of_all(event) or (about and about <= mine):
             yield number, event
+
+
+def _is_of_all(event: Event) -> bool:
+    """Whether a filter's verdict is about the message, not about one recipient."""
+    return event.kind == Kind.VERDICT and not named(event).get("recipient")
 
 
 def _recipients(event: Event) -> list[bytes]:
     fields = named(event)
-    return [name for key in ("recipient", "final_recipient") if (name := fields.get(key, b""))]
+    return [
+        name for key in ("recipient", "final_recipient", "user") if (name := fields.get(key, b""))
+    ]
 
 
 def _names(row: Recipient) -> list[bytes]:
@@ -187,9 +221,11 @@ def _names(row: Recipient) -> list[bytes]:
 def _evidence(row: Recipient, events: list[tuple[int, Event]]) -> int | None:
     """The event that a row's status rests on: the newest that passes the first test any passes."""
     names = {address.fold(name) for name in _names(row)}
+    names |= {name.rpartition(b"@")[0] for name in names}
     deciders = _DECIDERS.get(row.reason, frozenset())
     tests: tuple[Callable[[Event], bool], ...] = (
         lambda event: event.kind in deciders,
+        lambda event: row.folder is not None and named(event).get("folder") == row.folder,
         lambda event: row.reply is not None and named(event).get("text") == row.reply,
         lambda event: event.kind >= Kind.HELD and event.at_us == row.done_at_us,
         lambda event: event.kind in _ENTRIES,
@@ -215,8 +251,8 @@ def _concerns(event: Event, names: set[bytes]) -> bool:
     return event.kind not in _PERSONAL or not about or bool(about & names)
 
 
-def _verdict(number: int, event: Event) -> Verdict:
-    fields = _fields(event, whole=True)
+def _verdict(number: int, event: Event, *, whole: bool) -> Verdict:
+    fields = _fields(event, whole=whole)
     try:
         score = float(fields.get("score") or "")
     except ValueError:

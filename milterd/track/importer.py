@@ -127,7 +127,9 @@ def _here(
     """The import in this process, which holds the writer's lock."""
     mta = options.config.mta
     locality = Locality(
-        local_domains=domains or mta.local_domains, inside_networks=mta.inside_networks
+        local_domains=domains or mta.local_domains,
+        inside_networks=mta.inside_networks,
+        junk_folders=mta.junk_folders,
     )
     correlator = Correlator(writer, locality=locality, lifetime_days=mta.queue_lifetime_days)
     job = Import(logs, correlator, writer, wanted)

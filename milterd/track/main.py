@@ -126,7 +126,11 @@ def make(
     host = mta.hostname.encode()
     correlator = Correlator(
         writer,
-        locality=Locality(local_domains=mta.local_domains, inside_networks=mta.inside_networks),
+        locality=Locality(
+            local_domains=mta.local_domains,
+            inside_networks=mta.inside_networks,
+            junk_folders=mta.junk_folders,
+        ),
         lifetime_days=mta.queue_lifetime_days,
     )
     sources = [_spool(settings.milter.spool, writer, beat_us)]

@@ -23,6 +23,35 @@ SENT: list[tuple[Facts, int, str]] = [
     (Facts(b"sent", b"smtp", b"2.5.0", b"250 moved to quarantine"), 2, "quarantined"),
 ]
 
+FILED: list[tuple[Facts, int, str]] = [
+    (Facts(b"sent", b"lmtp", text=b"250 x Saved", filed=b"stored"), Status.DELIVERED, "stored"),
+    (Facts(b"sent", b"pipe", text=b"delivered via x", filed=b"junk"), Status.FILTERED, "junk"),
+    (Facts(b"sent", b"lmtp", filed=b"discarded"), Status.FILTERED, "discarded"),
+    (Facts(b"sent", b"lmtp", filed=b"rejected"), Status.ERROR, "bounced"),
+    (Facts(b"sent", b"lmtp", filed=b"forwarded"), Status.DELIVERED, "relayed"),
+    (Facts(filed=b"junk"), Status.FILTERED, "junk"),  # the final agent alone spoke
+    # the queue manager's word on a failure counts more than what the agent tried
+    (Facts(b"deferred", b"lmtp", b"4.2.2", b"x", filed=b"stored"), Status.DEFERRED, "quota"),
+    (Facts(b"bounced", b"lmtp", b"5.2.2", b"x", filed=b"stored"), Status.ERROR, "bounced"),
+    # a bounce that came back makes an error of a delivery only
+    (Facts(b"sent", b"smtp", text=b"250 Ok", late=True), Status.ERROR, "late_bounce"),
+    (Facts(b"sent", b"lmtp", filed=b"junk", late=True), Status.FILTERED, "junk"),
+    (Facts(b"deferred", b"smtp", b"4.4.1", b"x", late=True), Status.DEFERRED, "connection"),
+    # a filter that kept the mail, by its own log
+    (
+        Facts(b"sent", b"smtp", text=b"250 Ok, discarded, id=1", verdict=b"quarantine"),
+        2,
+        "quarantined",
+    ),
+    (Facts(queued=True, verdict=b"quarantine"), Status.FILTERED, "quarantined"),
+    (Facts(held=b"smtpd", queued=True, verdict=b"discard"), Status.FILTERED, "discarded"),
+    (
+        Facts(b"sent", b"smtp", text=b"250 2.0.0 Ok: queued as A", verdict=b"quarantine"),
+        0,
+        "relayed",
+    ),
+]
+
 OTHERS: list[tuple[Facts, int, str]] = [
     (Facts(b"bounced", b"smtp", b"5.1.1", b"said: 550"), Status.ERROR, "bounced"),
     (Facts(b"bounced", b"smtp", b"5.4.6", b"mail for x loops"), Status.ERROR, "looped"),
@@ -52,7 +81,7 @@ OTHERS: list[tuple[Facts, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("facts", "expected", "reason"), SENT + OTHERS)
+@pytest.mark.parametrize(("facts", "expected", "reason"), SENT + FILED + OTHERS)
 def test_facts_make_the_status_and_its_reason(facts: Facts, expected: int, reason: str) -> None:
     assert status.decide(facts) == (expected, reason)
 

@@ -48,6 +48,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         host_aliases = ["mx1"]
         local_domains = ["example.com", "παράδειγμα.test"]
         inside_networks = ["192.0.2.0/24"]
+        junk_folders = ["Bin"]
         queue_lifetime_days = 3
         silent_minutes = 30
         [run]

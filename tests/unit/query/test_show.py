@@ -237,3 +237,60 @@ def test_the_search_for_a_queue_id_spans_all_days(shelf: "Shelf") -> None:
     shelf.put(row(), queue_ids=(b"LATE",), at_us=END_US - 1)
     assert told(shelf, b"OLD") is not None
     assert told(shelf, b"LATE") is not None
+
+
+KEPT = (
+    *EVENTS[:3],
+    event(
+        Kind.VERDICT, 5, filter=b"amavis", verdict=b"accept", score=b"7.5", reason=b"spam",
+        evidence=b"Passed SPAMMY <from@example.com> -> <anna@example.com>,<bert@example.org>",
+    ),
+    event(
+        Kind.VERDICT, 6, filter=b"amavis", verdict=b"quarantine", reason=b"banned", recipient=BERT,
+    ),
+    event(
+        Kind.DOOR, 7, action=b"milter-reject", stage=b"END-OF-MESSAGE", reply_code=b"451",
+        enhanced_status=b"4.7.1", text=b"Try again later",
+    ),
+    event(Kind.DOOR, 8, action=b"milter-hold", stage=b"END-OF-MESSAGE", text=b"kept"),
+    event(Kind.DOOR, 9, action=b"milter-header-replace", stage=b"header", text=b"x"),
+    event(Kind.DOOR, 9, action=b"reject", stage=b"RCPT", reply_code=b"550", text=b"x"),
+    event(
+        Kind.FILED, 20, b"SESSION", program=b"lmtp", action=b"stored", user=ANNA, folder=b"Junk",
+    ),
+    event(Kind.FILED, 21, b"SESSION:2", program=b"lmtp", action=b"stored", user=BERT),
+    event(Kind.LATE_BOUNCE, 90, recipient=BERT, notice_queue_id=b"NOT1", text=b"Returned mail"),
+)  # fmt: skip
+JUNKED = (
+    row(ANNA, status=Status.FILTERED, reason="junk", folder=b"Junk"),
+    row(BERT, status=Status.ERROR, reason="late_bounce", reply=b"Returned mail"),
+)
+
+
+def test_verdicts_are_what_filters_say_and_what_milters_made_postfix_do(shelf: "Shelf") -> None:
+    shelf.put(*JUNKED, events=KEPT)
+    found = known(told(shelf, b"QID1"))
+    assert [(each.filter, each.verdict, each.reason) for each in found.verdicts] == [
+        ("amavis", "accept", "spam"),
+        ("amavis", "quarantine", "banned"),
+        ("milter", "tempfail", "temporary"),
+        ("milter", "quarantine", "kept"),
+    ]
+
+
+def test_a_folder_and_a_late_bounce_rest_on_the_events_that_tell_of_them(shelf: "Shelf") -> None:
+    shelf.put(*JUNKED, events=KEPT)
+    found = known(told(shelf, b"QID1"))
+    kinds = {moment.event: moment.kind for moment in found.timeline}
+    assert [kinds[each.event] for each in found.evidence] == ["filed", "late_bounce"]
+    assert ("late_bounce", "NOT1") in [(link.relation, link.queue_id) for link in found.links]
+
+
+def test_a_recipient_sees_of_filters_and_agents_what_is_its_own(shelf: "Shelf") -> None:
+    shelf.put(*JUNKED, events=KEPT)
+    found = known(told(shelf, b"QID1", Scope.of(mailboxes=[ANNA])))
+    assert [each.verdict for each in found.verdicts] == ["accept"]
+    assert [moment.fields.get("folder") for moment in found.timeline if moment.kind == "filed"] == [
+        "Junk"
+    ]
+    assert "bert" not in repr(found)
