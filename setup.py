@@ -19,9 +19,10 @@ HOT = {
         hits
         keys kinds
         legs locality
+        places
         recipients
         status strings
-        terms
+        terms texts
         writer
     """,
     "milterd/track": """

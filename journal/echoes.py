@@ -11,6 +11,7 @@ from typing import Final
 
 from journal import kinds
 from journal.events import Event, Source
+from journal.places import SOURCE
 
 LOG: Final = int(Source.LOG)
 JOURNALD: Final = int(Source.JOURNALD)
@@ -29,7 +30,7 @@ def told_twice(events: Iterable[Event]) -> bool:
     """Whether both sources speak in these events."""
     sources = 0
     for event in events:
-        sources |= 1 << event.source
+        sources |= 1 << event[SOURCE]
     return sources & BOTH == BOTH
 
 

@@ -1,6 +1,7 @@
 """From a draft to the row that is reported: status, reply, times. Raises nothing."""
 
 from collections.abc import Callable
+from typing import Any, Final
 
 from journal import agents, kinds, status
 from journal.draft import DISCARDS, TERMINAL, Draft
@@ -25,8 +26,9 @@ from journal.records import Recipient, Status
 LetGo = Callable[[Event], int]
 """How many of the attempts for a delivery's recipient were let go (``journal.fold``)."""
 
-ENDED = TERMINAL | {b"answered"}
-_REJECTED = int(Status.REJECTED)
+ENDED: Final = TERMINAL | {b"answered"}
+_REJECTED: Final = int(Status.REJECTED)
+_new: Final[Any] = tuple.__new__  # what Recipient(...) calls, without the call between
 
 
 def finished(row: Draft, *, origin: bool | None, locality: Locality, let_go: LetGo) -> Recipient:
@@ -42,7 +44,7 @@ def finished(row: Draft, *, origin: bool | None, locality: Locality, let_go: Let
     if row.late is not None and fate.reason == "late_bounce":
         code, enhanced, text = None, b"", row.late.fields[3] or text
     final = row.final if fate.status != _REJECTED else None
-    return Recipient(
+    reported: Recipient = _new(Recipient, (
         row.recipient,
         final,
         fate.status,
@@ -57,7 +59,8 @@ def finished(row: Draft, *, origin: bool | None, locality: Locality, let_go: Let
         _done_at(row, attempt, fate),
         _milliseconds(attempt.fields[D_DELAY]) if attempt else None,
         direction(origin, locality.inside_domain(final or row.recipient, daemon)),
-    )
+    ))  # fmt: skip
+    return reported
 
 
 def _latest(attempts: list[Event]) -> Event | None:
@@ -141,6 +144,9 @@ def _reply(row: Draft, attempt: Event | None) -> tuple[int | None, bytes, bytes]
     return reply_code(text), attempt.fields[D_ENHANCED], text
 
 
+_BEHIND_CODE: Final = frozenset({b"", b" ", b"-"})
+
+
 def reply_code(text: bytes) -> int | None:
     """The three digits of the SMTP reply inside a delivery text (RFC 5321 4.2), if one is there."""
     at = status.reply_at(text)
@@ -148,8 +154,8 @@ def reply_code(text: bytes) -> int | None:
         return None
     text = text[at:]
     code = text[:3]
-    if len(code) == 3 and code.isdigit() and b"2" <= code[:1] <= b"5" and text[3:4] in b" -":
-        return int(code)
+    if len(code) == 3 and code.isdigit() and b"2" <= code[:1] <= b"5":
+        return int(code) if text[3:4] in _BEHIND_CODE else None
     return None
 
 

@@ -10,7 +10,7 @@ Nothing here raises on what a log may say.
 from collections.abc import Iterable
 from hashlib import blake2b
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 from journal import echoes, kinds
 from journal.events import ABSENT, Event
@@ -21,6 +21,7 @@ from journal.legs import (
     split_legs,
 )
 from journal.locality import Locality
+from journal.places import AT_US, KIND, QUEUE_ID, SAID, SOURCE
 from journal.recipients import rows_of
 from journal.records import FLAG_ECHOED, FLAG_PROXIED, Message, Record
 
@@ -31,6 +32,7 @@ KEPT_LAST: Final = 7
 KEYS_DROPPED: Final = 200 - KEPT_FIRST - KEPT_LAST
 """A row counts at most 200 attempts: ten are kept whole, of the others a key."""
 
+_new: Final[Any] = tuple.__new__  # what a NamedTuple's own calls, without the call between
 _SESSION_AT: Final = {kinds.CLIENT: (3, 6), kinds.DELIVERY: (9, 10)}
 """Where an event has login and TLS of its session: told by earlier lines, maybe not read."""
 
@@ -52,7 +54,9 @@ def fold(
         events = heard
     kept, keys = canonical(events, dropped)
     legs = split_legs(kept)
-    return Record(_message(kept, keys, legs, id, host, locality, flags), kept, keys)
+    message = _message(kept, keys, legs, id, host, locality, flags)
+    record: Record = _new(Record, (message, kept, keys))
+    return record
 
 
 def canonical(
@@ -73,15 +77,16 @@ def canonical(
     for event in ordered:
         if event == before:
             continue
-        kind = event.kind
-        if before is not None and kind == before.kind and _tells_session(before, event):
+        kind = event[KIND]
+        if before is not None and kind == before[KIND] and _tells_session(before, event):
             before = kept[-1] = event
             continue
         before = event
         if kind == kinds.QUEUED:
-            if event.queue_id in seen:
+            queue_id = event[QUEUE_ID]
+            if queue_id in seen:
                 continue
-            seen.add(event.queue_id)
+            seen.add(queue_id)
         elif kind == kinds.DELIVERY:
             row = _row_of(event)
             count = attempts[row] = attempts.get(row, 0) + 1
@@ -95,8 +100,8 @@ def canonical(
 
 def _tells_session(before: Event, event: Event) -> bool:
     """Whether two events are one line, and only the later was read with all of its session."""
-    place = _SESSION_AT.get(event.kind)
-    if place is None or before.at_us != event.at_us or before.queue_id != event.queue_id:
+    place = _SESSION_AT.get(event[KIND])
+    if place is None or before[AT_US] != event[AT_US] or before[QUEUE_ID] != event[QUEUE_ID]:
         return False
     begin, end = place
     poor, rich = before.fields, event.fields
@@ -111,7 +116,8 @@ def _tells_session(before: Event, event: Event) -> bool:
 
 def _row_of(event: Event) -> tuple[bytes, bytes, bytes]:
     """Which recipient of which queue file an attempt was for."""
-    return event.queue_id, event.fields[D_RECIPIENT], event.fields[D_FINAL]
+    said = event[SAID]
+    return event[QUEUE_ID], said[D_RECIPIENT], said[D_FINAL]
 
 
 def _thin(events: list[Event], keys: set[bytes]) -> tuple[list[Event], tuple[bytes, ...]]:
@@ -158,16 +164,16 @@ def _message(
     first = next(iter(legs.values()))
     sources = 0
     for event in events:
-        sources |= 1 << event.source
+        sources |= 1 << event[SOURCE]
     if flags & FLAG_ECHOED:
         sources |= 1 << echoes.LOG
     client = _client(first)
     sender = _sender(legs)
     login = _login(first)
     size = first.field(kinds.QUEUED, 1) or first.field(kinds.TRANSACTION, 13)
-    message_id = next(
-        (found for leg in legs.values() if (found := leg.field(kinds.MESSAGE_ID, 0))), b""
-    )
+    message_id = b""
+    for leg in legs.values():
+        message_id = message_id or leg.field(kinds.MESSAGE_ID, 0)
     attempts_let_go: dict[bytes, int] = {}
     for key in keys:
         attempts_let_go[key[:2]] = attempts_let_go.get(key[:2], 0) + 1
@@ -179,12 +185,12 @@ def _message(
             attempts_let_go.get(row_prefix(_row_of(event)), 0) if attempts_let_go else 0
         ),
     )
-    return Message(
+    message: Message = _new(Message, (
         id,
         events[0].at_us,
         host,
         _instance(legs),
-        tuple(queue_id for queue_id, leg in legs.items() if queue_id and not leg.is_agents),
+        tuple([queue_id for queue_id, leg in legs.items() if queue_id and not leg.is_agents]),
         sender,
         _number(size, _SIZE_MOST),
         (message_id or first.field(kinds.TRANSACTION, 9)) or None,
@@ -200,7 +206,8 @@ def _message(
         flags | FLAG_PROXIED if _is_proxied(first) else flags & ~FLAG_PROXIED,
         _elsewhere(legs),
         rows,
-    )
+    ))  # fmt: skip
+    return message
 
 
 def _subject(legs: dict[bytes, Leg]) -> bytes:
@@ -215,9 +222,14 @@ def _subject(legs: dict[bytes, Leg]) -> bytes:
 
 def _elsewhere(legs: dict[bytes, Leg]) -> tuple[bytes, ...]:
     """The queue ids that other hosts gave the message, and the sessions of final agents."""
-    ids = dict.fromkeys(next_id for leg in legs.values() for _, next_id in leg.next_ids())
-    found = [next_id for next_id in ids if next_id not in legs]
-    found += [leg.queue_id for leg in legs.values() if leg.is_agents and leg.queue_id]
+    found: list[bytes] = []
+    for leg in legs.values():
+        for _, next_id in leg.next_ids():
+            if next_id not in legs and next_id not in found:
+                found.append(next_id)
+    for leg in legs.values():
+        if leg.is_agents and leg.queue_id:
+            found.append(leg.queue_id)
     return tuple(found)
 
 
@@ -312,7 +324,7 @@ def _instance(legs: dict[bytes, Leg]) -> bytes:
 def _spam_score(events: tuple[Event, ...]) -> float | None:
     """The first score that a filter gave."""
     for event in events:
-        if event.kind == kinds.VERDICT and event.fields[3]:
+        if event[KIND] == kinds.VERDICT and event.fields[3]:
             try:
                 score = float(event.fields[3])
             except ValueError:

@@ -10,6 +10,7 @@ from typing import Final
 
 from journal import kinds
 from journal.events import Event
+from journal.places import AT_US, KIND, QUEUE_ID, SAID
 
 _NEWEST: Final = frozenset({kinds.HELD, kinds.RELEASED})
 
@@ -48,7 +49,7 @@ class Leg:
 
     def add(self, event: Event) -> None:
         """Take one event; they come in their sorted order."""
-        kind = event.kind
+        kind = event[KIND]
         if kind == kinds.DELIVERY:
             self.deliveries.append(event)
         elif kind == kinds.DOOR:
@@ -67,15 +68,19 @@ class Leg:
     def field(self, kind: int, position: int) -> bytes:
         """A field of the first event of a kind; b"" where there is none."""
         event = self.by_kind.get(kind)
-        if event is None or len(event.fields) <= position:
+        if event is None:
             return b""
-        return event.fields[position]
+        said = event[SAID]
+        return said[position] if position < len(said) else b""
 
-    def next_ids(self) -> Iterable[tuple[Event, bytes]]:
+    def next_ids(self) -> list[tuple[Event, bytes]]:
         """Each delivery that was taken under another queue id, with that id."""
+        found: list[tuple[Event, bytes]] = []
         for event in self.deliveries:
-            if event.fields[D_NEXT] and event.fields[D_OUTCOME] == b"sent":
-                yield event, event.fields[D_NEXT]
+            said = event[SAID]
+            if said[D_NEXT] and said[D_OUTCOME] == b"sent":
+                found.append((event, said[D_NEXT]))
+        return found
 
     @property
     def is_agents(self) -> bool:
@@ -85,10 +90,10 @@ class Leg:
     @property
     def pipes(self) -> bool:
         """Whether a program got the message that may have given it back (pipe(8))."""
-        return any(
-            event.fields[D_DAEMON] == b"pipe" and event.fields[D_OUTCOME] == b"sent"
-            for event in self.deliveries
-        )
+        for event in self.deliveries:
+            if event.fields[D_DAEMON] == b"pipe" and event.fields[D_OUTCOME] == b"sent":
+                return True
+        return False
 
     def spoken(self, delivery: Event) -> bytes:
         """Whom the sender spoke of, as far as a delivery says; else its final recipient.
@@ -120,7 +125,9 @@ class Leg:
             return True
         if kinds.TRANSACTION in told and self.field(kinds.TRANSACTION, 14) == b"eom":
             return True
-        return any(door.fields[O_ACTION] in HOLD_ACTIONS for door in self.doors)
+        return bool(self.doors) and any(
+            door.fields[O_ACTION] in HOLD_ACTIONS for door in self.doors
+        )
 
 
 def split_legs(events: Iterable[Event]) -> dict[bytes, Leg]:
@@ -132,13 +139,13 @@ def split_legs(events: Iterable[Event]) -> dict[bytes, Leg]:
     legs: dict[bytes, Leg] = {}
     loose: list[Event] = []
     for event in events:
-        queue_id = event.queue_id
+        queue_id = event[QUEUE_ID]
         if not queue_id:
             loose.append(event)
             continue
         leg = legs.get(queue_id)
         if leg is None:
-            leg = legs[queue_id] = Leg(queue_id, event.at_us)
+            leg = legs[queue_id] = Leg(queue_id, event[AT_US])
         leg.add(event)
     if len(legs) > 1:
         legs = _chain(legs)

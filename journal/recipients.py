@@ -25,6 +25,7 @@ from journal.legs import (
     Leg,
 )
 from journal.locality import Locality
+from journal.places import SAID
 from journal.records import Recipient
 
 PROBES: Final = frozenset({b"deliverable", b"undeliverable"})
@@ -68,7 +69,7 @@ def rows_of(
         for row in rows:
             if row.late is None and row.is_for(event.fields[0]):
                 row.late = event
-    return tuple(finished(row, origin=origin, locality=locality, let_go=let_go) for row in rows)
+    return tuple([finished(row, origin=origin, locality=locality, let_go=let_go) for row in rows])
 
 
 def _expanded(rows: list[Draft]) -> list[Draft]:
@@ -104,7 +105,7 @@ def _expanded(rows: list[Draft]) -> list[Draft]:
 def _probes(leg: Leg) -> bool:
     """Whether this is Postfix verifying an address: not mail."""
     for event in leg.deliveries:  # noqa: SIM110 - this runs for every message
-        if event.fields[D_OUTCOME] in PROBES:
+        if event[SAID][D_OUTCOME] in PROBES:
             return True
     return False
 
@@ -118,7 +119,7 @@ def _delivered(leg: Leg, arrivals: list[Draft]) -> list[Draft]:
     heard: set[int] = set()
     turn: dict[tuple[bytes, bytes], int] = {}
     for event in leg.deliveries:
-        final = event.fields[D_FINAL]
+        final = event[SAID][D_FINAL]
         spoken = leg.spoken(event)
         key = (spoken, final)
         rows = found.get(key)

@@ -9,6 +9,7 @@ RFC 3463 enhanced status codes. Nothing here raises.
 from typing import Final, NamedTuple
 
 from journal.records import Status
+from journal.texts import holds
 
 _Table = tuple[tuple[str, tuple[bytes, ...], tuple[bytes, ...]], ...]
 
@@ -141,7 +142,7 @@ class Fate(NamedTuple):
     reason: str
 
 
-class Facts(NamedTuple):
+class Facts:
     """All that the rules may look at; every text is wire bytes.
 
     ``outcome`` is the deciding attempt's (the last terminal one, else the last),
@@ -149,20 +150,42 @@ class Facts(NamedTuple):
     SMTP door: ``b""``, ``b"reject"`` or ``b"discard"``.
     """
 
-    outcome: bytes = b""
-    daemon: bytes = b""
-    enhanced_status: bytes = b""
-    text: bytes = b""
-    door: bytes = b""
-    reply_code: bytes = b""
-    deleted: bool = False
-    expired: bool = False
-    held: bytes = b""  # b"milter": a filter's quarantine; else who holds it; b"" not held
-    queued: bool = False  # the queue manager, pickup, or the milter's end of message saw it whole
-    removed: bool = False
-    filed: bytes = b""  # what the final agent did: a key of FILED
-    verdict: bytes = b""  # a filter kept it: b"quarantine" or b"discard"
-    late: bool = False  # a bounce came back after delivery
+    __slots__ = (
+        "daemon", "deleted", "door", "enhanced_status", "expired", "filed", "held", "late",
+        "outcome", "queued", "removed", "reply_code", "text", "verdict",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        outcome: bytes = b"",
+        daemon: bytes = b"",
+        enhanced_status: bytes = b"",
+        text: bytes = b"",
+        door: bytes = b"",
+        reply_code: bytes = b"",
+        deleted: bool = False,
+        expired: bool = False,
+        held: bytes = b"",
+        queued: bool = False,
+        removed: bool = False,
+        filed: bytes = b"",
+        verdict: bytes = b"",
+        late: bool = False,
+    ) -> None:
+        self.outcome = outcome
+        self.daemon = daemon
+        self.enhanced_status = enhanced_status
+        self.text = text
+        self.door = door
+        self.reply_code = reply_code
+        self.deleted = deleted
+        self.expired = expired
+        self.held = held  # b"milter": a filter's quarantine; else who holds it; b"" not held
+        self.queued = queued  # the queue manager, pickup, or the milter's end of message saw it
+        self.removed = removed
+        self.filed = filed  # what the final agent did: a key of FILED
+        self.verdict = verdict  # a filter kept it: b"quarantine" or b"discard"
+        self.late = late  # a bounce came back after delivery
 
 
 def _by_words(table: _Table, enhanced_status: bytes, text: bytes, default: str) -> str:
@@ -173,7 +196,7 @@ def _by_words(table: _Table, enhanced_status: bytes, text: bytes, default: str) 
         if code in codes:
             return reason
         for word in words:
-            if word in lowered:
+            if holds(lowered, word):
                 return reason
     return default
 
@@ -265,9 +288,13 @@ def _sent(facts: Facts) -> Fate:
         return Fate(_DELIVERED, "piped")
     lowered = facts.text.lower()
     # A content filter takes a message with 2xx and keeps it: amavisd, Proxmox Mail Gateway.
-    if b"quarantine" in lowered:
+    if holds(lowered, b"quarantine"):
         return Fate(_FILTERED, "quarantined")
-    if b" blocked (" in lowered or b"discarded, id=" in lowered or b"ok, discarded" in lowered:
+    if (
+        holds(lowered, b" blocked (")
+        or holds(lowered, b"discarded, id=")
+        or holds(lowered, b"ok, discarded")
+    ):
         return Fate(_FILTERED, "quarantined" if facts.verdict == b"quarantine" else "discarded")
     if facts.daemon in STORING:
         return Fate(_DELIVERED, "stored")

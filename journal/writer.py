@@ -67,6 +67,7 @@ class Writer:
         self._pending: dict[bytes, Pending] = {}
         self._given: set[bytes] = set()
         self._newest: dict[int, int] = {}  # the latest millisecond of an id, by day
+        self._latest: dict[int, int] = {}  # the latest time in the days that we made ourselves
         self._positions: dict[bytes, bytes] = {}
         self._contexts: dict[bytes, bytes] = {}
         self._sick: set[str] = set()
@@ -199,15 +200,18 @@ class Writer:
 
         Those whose id is in ``skip`` are passed over without being read.
         """
+        first, last = day_of(begin_us), day_of(end_us) + 1  # + 1: its time may have moved back
+        days_within = [
+            day
+            for day in reversed(self._present)
+            if first <= day <= last and self._latest.get(day, begin_us) >= begin_us
+        ]
+        found: list[Record] = []
+        if not days_within:
+            return found
         wanted = value_of(kind, value)
         key = self._keyer.term(wanted)
-        first, last = day_of(begin_us), day_of(end_us) + 1  # + 1: its time may have moved back
-        found: list[Record] = []
-        for day in reversed(self._present):
-            if day < first:
-                break
-            if day > last:
-                continue
+        for day in days_within:
             opened = self._open_days.get(day) or self._day(day)
             if opened.begins(b"x", key):  # a miss ends here: it is the rule
                 span = Span(begin_us // 1000, end_us // 1000 + 1)
@@ -309,6 +313,9 @@ class Writer:
         except DamagedStoreError:
             self._sick.add(day_name(day))
             raise
+        if day in self._latest:
+            times = [one.record.message.time_us for one in group.values() if one.record]
+            self._latest[day] = max(self._latest[day], *times, 0)
         for message_id in group:
             del self._pending[message_id]
         self._given.difference_update(group)
@@ -361,6 +368,7 @@ class Writer:
 
     def _make(self, day: int) -> None:
         retention.welcome(self._state, day)
+        self._latest[day] = 0
         days.create_store(
             self._directory, day_name(day), store.DAY_DATABASES, self._gid, self._map_size
         )

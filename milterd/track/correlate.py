@@ -19,6 +19,7 @@ from typing import Final
 from journal import address, kinds
 from journal.events import STARTS, Event
 from journal.locality import Locality
+from journal.places import KIND, QUEUE_ID, SAID
 from journal.records import FLAG_AMBIGUOUS
 from milterd.track import kin, late, strays
 from milterd.track.lives import (
@@ -80,17 +81,18 @@ class Correlator:
         ``instance`` is the first part of its line's tag; b"" where that is not known.
         """
         self._instance = instance
-        if event.kind >= kinds.CONNECT:
+        kind = event[KIND]
+        if kind >= kinds.CONNECT:
             self.sessions.note(event, host)
             return None
-        if not event.queue_id:
-            if event.kind == kinds.DOOR:
+        if not event[QUEUE_ID]:
+            if kind == kinds.DOOR:
                 return self._take_refusal(event, host)
             return self._take_stray(event, host)
         if self.sessions.known:
             event = self.sessions.enrich(event, host)
         message = self._join(event, host)
-        if event.kind == kinds.CLIENT:
+        if kind == kinds.CLIENT:
             self.sessions.opened(event, host)
             if self.sessions.holds:
                 for hold in self.sessions.take_holds(event, host):
@@ -130,9 +132,9 @@ class Correlator:
         life.note(event)
         message = life.message
         self._memory.add(message, event)
-        kind = event.kind
+        kind = event[KIND]
         if kind == kinds.DELIVERY:
-            fields = event.fields
+            fields = event[SAID]
             if fields[7] == _SENT:
                 if fields[10]:
                     self._follow(message, event, fields[10])
@@ -180,7 +182,7 @@ class Correlator:
 
     def _life(self, event: Event, host: bytes) -> Life:
         """The life an event belongs to; a new one where there is none."""
-        queue_id = event.queue_id
+        queue_id = event[QUEUE_ID]
         lives = self._memory.lives.get(host)
         if lives is None:
             lives = self._memory.lives[host] = {}

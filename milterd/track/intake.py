@@ -11,6 +11,7 @@ from typing import Final
 
 from journal import kinds
 from journal.events import Event, Source
+from journal.places import KIND
 from journal.records import Gap
 from journal.writer import Writer
 from milterd import spool
@@ -81,12 +82,12 @@ class Intake:
         if line is None:
             self._unknown(raw)
             return
-        before_us = self.latest_us
-        self.latest_us = line.at_us
-        if line.at_us > tally.last_us:
-            tally.last_us = line.at_us
-        if not tally.first_us or line.at_us < tally.first_us:
-            tally.first_us = line.at_us
+        before_us, at_us = self.latest_us, line.at_us
+        self.latest_us = at_us
+        if at_us > tally.last_us:
+            tally.last_us = at_us
+        if not tally.first_us or at_us < tally.first_us:
+            tally.first_us = at_us
         event = programs.parse(line)
         if event is None:
             tally.ignored += 1
@@ -103,12 +104,12 @@ class Intake:
             self._unknown(raw)
 
     def _take(self, event: Event, line: Line, before_us: int) -> None:
-        if event.kind == kinds.GAP:
+        if event[KIND] == kinds.GAP:
             self._gap(event, before_us)
             return
         if self._source != LOG:
             event = event._replace(source=self._source)
-        host = self._host or self._names.get(line.host, line.host)
+        host = self._host or (self._names.get(line.host, line.host) if self._names else line.host)
         instance = b"" if line.instance == line.daemon else line.instance  # Postfix's tags alone
         self._correlator.take(event, host, instance)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from journal import echoes, kinds
 from journal.events import ABSENT, STARTS, Event
+from journal.places import AT_US, KIND, SAID
 from journal.records import Record
 
 SECOND: Final = 1_000_000
@@ -36,8 +37,8 @@ class Open:
     """A message in memory: the events known so far, and what the journal holds of it."""
 
     __slots__ = (
-        "dirty", "doors", "dropped", "events", "flags", "host", "lives", "mentions",
-        "message_ids", "stored",
+        "dirty", "doors", "dropped", "events", "flags", "held", "host", "lives", "mentions",
+        "message_ids", "stored", "touched",
     )  # fmt: skip
 
     def __init__(self, host: bytes) -> None:
@@ -51,6 +52,8 @@ class Open:
         self.stored: Record | None = None
         self.flags = 0
         self.dirty = False
+        self.held = False  # whether the memory has it
+        self.touched = 0  # the greater, the later
 
 
 class Life:
@@ -89,9 +92,9 @@ class Life:
 
     def note(self, event: Event) -> None:
         """Learn from an event of this life what tells lives apart."""
-        kind = event.kind
-        if event.at_us < self.first_us:
-            self.first_us = event.at_us
+        kind, at_us = event[KIND], event[AT_US]
+        if at_us < self.first_us:
+            self.first_us = at_us
         if kind in STARTS:
             self.start = event
         elif kind == kinds.TRANSACTION:
@@ -100,7 +103,7 @@ class Life:
                 self.sender = event.fields[7]
             self.message_id = self.message_id or event.fields[9]
         elif kind in _ENDS:
-            self.closed_us = max(self.closed_us, event.at_us)
+            self.closed_us = max(self.closed_us, at_us)
         elif kind == kinds.PARENT:
             self.notice = True
         elif kind == kinds.DOOR:
@@ -126,7 +129,7 @@ def is_long(queue_id: bytes) -> bool:
     """
     if len(queue_id) < 12:
         return False
-    if b"z" in queue_id[10:] or queue_id[6:7] == b"-":
+    if 0x7A in queue_id[10:] or queue_id[6:7] == b"-":  # "z"
         return True
     return (
         queue_id[-5:].isdigit() and bool(queue_id[:8].translate(None, _HEX)) and queue_id.isalnum()
@@ -142,9 +145,9 @@ def speaks(life: Life, instance: bytes) -> bool:
 
 def belongs(event: Event, life: Life) -> bool:
     """Whether an event with this queue id is of this life."""
-    kind = event.kind
+    kind = event[KIND]
     if kind == kinds.QUEUED or kind == kinds.MESSAGE_ID:
-        instance = event.fields[3 if kind == kinds.QUEUED else 1]
+        instance = event[SAID][3 if kind == kinds.QUEUED else 1]
         if life.instance and instance and instance != life.instance:
             return False  # two instances on one host
     if kind == kinds.FILED and life.message_id and event.fields[4]:

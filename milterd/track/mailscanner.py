@@ -19,7 +19,7 @@ from milterd.track.scan import UNKNOWN, Parsed, make
 from milterd.track.syslog import Line
 from milterd.track.verdicts import ACCEPT, DISCARD, QUARANTINE, verdict
 
-PROGRAM: Final = b"MailScanner"
+PROGRAM: Final[bytes] = b"MailScanner"
 _NAME: Final = b"mailscanner"
 _MESSAGE: Final = re.compile(rb"Message ([\w.]+) from ([0-9A-Fa-f.:]+) \(")
 _SCORE: Final = re.compile(rb"\bscore=(-?\d{1,9}(?:\.\d{1,9})?), ")

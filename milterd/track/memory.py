@@ -6,7 +6,6 @@ is not in memory is brought from the store; what changed is folded and given to 
 Raises what the store raises.
 """
 
-from collections import OrderedDict
 from collections.abc import Container
 from typing import Final, Protocol
 
@@ -50,7 +49,8 @@ class Memory:
         self.lives: dict[bytes, dict[bytes, Life]] = {}  # host → queue id → newest life
         self.mentions: dict[tuple[bytes, bytes], list[Open]] = {}
         self.by_id: dict[bytes, Open] = {}  # every stored message that is in memory
-        self._open: OrderedDict[int, Open] = OrderedDict()  # least recently touched first
+        self._open: dict[int, Open] = {}
+        self._touches = 0
         self._merged: list[tuple[Open, Open]] = []  # (from, into)
         self.messages = 0  # new ones put to the store, less those that became part of others
         self.rows = 0
@@ -68,15 +68,16 @@ class Memory:
         """Give a message one event more."""
         message.events.append(event)
         message.dirty = True
-        self.touch(message)
+        # Most events come for a message that is there already: a number, not a place in a queue.
+        self._touches = message.touched = self._touches + 1
+        if not message.held:
+            self.touch(message)
 
     def touch(self, message: Open) -> None:
         """Make a message the most recently touched."""
-        key = id(message)
-        if key in self._open:
-            self._open.move_to_end(key)
-        else:
-            self._open[key] = message
+        self._touches = message.touched = self._touches + 1
+        self._open[id(message)] = message
+        message.held = True
 
     def load(self, queue_id: bytes, event: Event, host: bytes) -> None:
         """Bring the journal's messages with this queue id into memory."""
@@ -155,6 +156,7 @@ class Memory:
         self.refusals.move(gone, into)
         self.kin.move(gone, into)
         self._open.pop(id(gone), None)
+        gone.held = False
         if gone.stored is not None:
             self._merged.append((gone, into))
             self.by_id[gone.stored.id] = into
@@ -170,9 +172,11 @@ class Memory:
     def flush(self, most: int | None = None) -> int:
         """Put changed messages to the writer, all or the ``most`` least recently touched."""
         count = 0
-        chosen = list(self._open.values())
-        if most is not None:
-            chosen = chosen[:most]
+        if most is None:
+            dirty = [message for message in self._open.values() if message.dirty]
+            chosen = sorted(dirty, key=_touched)
+        else:
+            chosen = self._by_touch()[:most]
             wanted = {id(message) for message in chosen}
             chosen.extend(into for _, into in self._merged if id(into) not in wanted and into.dirty)
         for message in chosen:
@@ -218,14 +222,21 @@ class Memory:
         message.dirty = False
 
     def evict(self, keep: int) -> None:
-        """After a commit: let go of the least recently touched messages."""
-        while len(self._open) > keep:
-            key, message = self._open.popitem(last=False)
+        """After a commit: let go of the least recently touched messages, best of many at once."""
+        if len(self._open) <= keep:
+            return
+        for message in self._by_touch()[: len(self._open) - keep]:
             if message.dirty:
-                self._open[key] = message
-                self._open.move_to_end(key, last=False)
                 return
+            del self._open[id(message)]
+            message.held = False
             self._forget(message)
+
+    def _by_touch(self) -> list[Open]:
+        """The open messages, the least recently touched first; the dict keeps that order."""
+        ordered = sorted(self._open.values(), key=_touched)
+        self._open = {id(message): message for message in ordered}
+        return ordered
 
     def _forget(self, message: Open) -> None:
         if message.stored is not None:
@@ -244,6 +255,10 @@ class Memory:
         message.lives.clear()  # a circle; memory must not wait for the collector
         self.refusals.forget(message)
         self.kin.forget(message)
+
+
+def _touched(message: Open) -> int:
+    return message.touched
 
 
 def insert(newest: Life, life: Life) -> None:

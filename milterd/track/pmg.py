@@ -22,7 +22,7 @@ from milterd.track.scan import UNKNOWN, Parsed, address_end, after_colon, make, 
 from milterd.track.syslog import Line
 from milterd.track.verdicts import ACCEPT, DISCARD, QUARANTINE, bare, verdict
 
-PROGRAM: Final = b"pmg-smtp-filter"
+PROGRAM: Final[bytes] = b"pmg-smtp-filter"
 _NAME: Final = b"pmg"
 _MOVED: Final = (b" to spam quarantine - ", b" to virus quarantine - ")
 

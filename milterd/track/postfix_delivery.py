@@ -15,6 +15,7 @@ Raises nothing.
 from typing import Final
 
 from journal.events import Event
+from journal.texts import holds
 from milterd.track import scan
 from milterd.track.scan import (
     UNKNOWN,
@@ -54,7 +55,7 @@ def parse(line: Line) -> Parsed:
     if colon < 0:
         return _session(line)
     begin = after_colon(text, colon)
-    if text.startswith(b"to=", begin):
+    if text[begin : begin + 3] == b"to=":
         return delivery(line, text[:colon], begin)
     # smtp_trouble.c and others: why one host was no good, a header check, a remark.
     return None if _STATUS not in text or _is_remark(text, begin) else UNKNOWN
@@ -80,20 +81,21 @@ def delivery(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:
     text = line.text
     final, end = _address(text, begin + 3)
     original = b""
-    if text.startswith(b", orig_to=", end):
+    if end >= 0 and text[end : end + 10] == b", orig_to=":
         original, end = _address(text, end + 10)
-    if end < 0 or not text.startswith(b", relay=", end):
+    if end < 0 or text[end : end + 8] != b", relay=":
         return UNKNOWN
-    status = text.find(b", status=", end)
-    word_end = text.find(b" (", status)
-    if status < 0 or word_end < 0:
+    trailer, _, told = text[end + 2 :].partition(b", status=")
+    word, found, reply = told.partition(b" (")
+    if not found:
         return UNKNOWN
-    outcome = _OUTCOMES.get(text[status + 9 : word_end])
-    fields = _trailer(text[end + 2 : status])
+    outcome = _OUTCOMES.get(word)
+    fields = _trailer(trailer)
     if outcome is None or fields is None:
         return UNKNOWN
     relay, delay, delays, session, enhanced = fields
-    reply = text[word_end + 2 : -1] if text[-1] == 0x29 else text[word_end + 2 :]
+    if reply.endswith(b")"):
+        reply = reply[:-1]
     next_id = next_hop = b""
     if outcome == b"sent":
         next_id, next_hop = _next(line.daemon, relay, reply)
@@ -158,7 +160,8 @@ def _next(daemon: bytes, relay: bytes, reply: bytes) -> tuple[bytes, bytes]:
         return (session, b"lmtp") if is_session(session) else (b"", b"")
     mark = reply.rfind(b"queued as ")
     if mark < 0:
-        return _filters(reply) if b"[127." in relay or b"[::1]" in relay else (b"", b"")
+        here = holds(relay, b"[127.") or holds(relay, b"[::1]")
+        return _filters(reply) if here else (b"", b"")
     words = reply[mark + 10 : mark + 80].split(None, 1)
     queue_id = words[0].rstrip(b").,;") if words else b""
     return (queue_id, b"queued") if _is_id(queue_id) else (b"", b"")

@@ -45,11 +45,11 @@ def qmgr(line: Line) -> Parsed:
         return None if text.startswith(_CHATTER) else UNKNOWN
     begin = after_colon(text, colon)
     queue_id = text[:colon]
-    if text.startswith(b"from=", begin):
-        return _queued(line, queue_id, begin + 5)
     rest = text[begin:]
     if rest == b"removed":
         return make(line, scan.REMOVED, queue_id, ())
+    if rest.startswith(b"from="):
+        return _queued(line, queue_id, begin + 5)
     if rest.startswith(b"to="):  # before 2.6 the queue manager deferred by itself
         return delivery(line, queue_id, begin)
     if rest.startswith((b"skipped, still being delivered", b"warning: ", b"sender delay")):
@@ -61,13 +61,13 @@ def _queued(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:
     """``from=`` of qmgr: the message enters the active queue, or has expired."""
     text = line.text
     if text.endswith(_ACTIVE):
-        size_at = text.rfind(b", size=", begin)
-        if size_at < 0:
+        sender, found, rest = text[begin : -len(_ACTIVE)].rpartition(b", size=")
+        if not found:
             return UNKNOWN
-        size, _, count = text[size_at + 7 : -len(_ACTIVE)].partition(b", nrcpt=")
+        size, _, count = rest.partition(b", nrcpt=")
         if not size.isdigit() or not (count.isdigit() or not count):
             return UNKNOWN
-        fields = (_bare(text[begin:size_at]), size, count, line.instance)
+        fields = (_bare(sender), size, count, line.instance)
         return make(line, scan.QUEUED, queue_id, fields)
     for word in _EXPIRED:
         end = b", status=" + word + b", returned to sender"

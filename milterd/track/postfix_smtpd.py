@@ -124,7 +124,7 @@ def smtpd(line: Line) -> Parsed:
     colon = queue_id_end(text)
     if colon > 0 and text[:colon] not in _WORDS:
         begin = after_colon(text, colon)
-        if text.startswith(b"client=", begin):
+        if text[begin : begin + 7] == b"client=":
             return _client(line, text[:colon], begin + 7)
         if text.startswith(_SESSION_ENDS, begin):  # since 3.9 with the queue id
             return None
@@ -187,12 +187,14 @@ def _options(text: bytes, at: int) -> list[bytes]:
     A login may hold ``, client=``, never a field that comes before its own.
     """
     values = [b""] * len(_OPTIONS)
+    rest = text[at:]
     for index, key in enumerate(_OPTIONS):
-        if text.startswith(key, at):
-            begin = at + len(key)
-            ends = [end for later in _OPTIONS[index + 1 :] if (end := text.find(later, begin)) > 0]
-            at = min(ends, default=len(text))
-            values[index] = text[begin:at]
+        if rest.startswith(key):
+            value = rest[len(key) :]
+            for later in _OPTIONS[index + 1 :]:
+                value = value.partition(later)[0]
+            values[index] = value
+            rest = rest[len(key) + len(value) :]
     return values
 
 
@@ -222,7 +224,7 @@ def cleanup(line: Line) -> Parsed:
         return None if text.startswith(_SMTPD_CHATTER) else UNKNOWN
     begin = after_colon(text, colon)
     queue_id = text[:colon]
-    if text.startswith(b"message-id=", begin):
+    if text[begin : begin + 11] == b"message-id=":
         return make(
             line, scan.MESSAGE_ID, queue_id, (_message_id(text[begin + 11 :]), line.instance)
         )

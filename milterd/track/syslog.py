@@ -19,7 +19,7 @@ Raises nothing.
 
 from calendar import timegm
 from datetime import datetime, timedelta, tzinfo
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from milterd.track import wrapped
 from milterd.track.stamps import (
@@ -53,16 +53,46 @@ _SYSLOGD: Final = b"syslogd"
 _SECONDS: Final = {b"%02d" % second: second * SECOND_US for second in range(61)}  # 60: leap
 
 
-class Line(NamedTuple):
-    """One line of a log, split."""
+class Line:
+    """One line of a log, split. (A class: compiled, its parts are read without a look-up.)"""
 
-    at_us: int
-    host: bytes
-    instance: bytes  # the first part of the tag
-    service: bytes  # what is between the first and the last part, b"" where nothing is
-    daemon: bytes  # the last part of the tag
-    pid: int  # 0 where the tag has none
-    text: bytes
+    __slots__ = ("at_us", "daemon", "host", "instance", "pid", "service", "text")
+
+    def __init__(
+        self,
+        at_us: int,
+        host: bytes,
+        instance: bytes,
+        service: bytes,
+        daemon: bytes,
+        pid: int,
+        text: bytes,
+    ) -> None:
+        self.at_us = at_us
+        self.host = host
+        self.instance = instance  # the first part of the tag
+        self.service = service  # what is between the first and the last part, b"" where nothing is
+        self.daemon = daemon  # the last part of the tag
+        self.pid = pid  # 0 where the tag has none
+        self.text = text
+
+    def _replace(self, *, text: bytes) -> "Line":
+        """The same line with another text."""
+        return Line(self.at_us, self.host, self.instance, self.service, self.daemon, self.pid, text)
+
+    def _parts(self) -> tuple[int, bytes, bytes, bytes, bytes, int, bytes]:
+        return (
+            self.at_us, self.host, self.instance, self.service, self.daemon, self.pid, self.text
+        )  # fmt: skip
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Line) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def __repr__(self) -> str:
+        return f"Line{self._parts()!r}"
 
 
 class Splitter(Protocol):
@@ -75,9 +105,6 @@ class Splitter(Protocol):
     @property
     def last_us(self) -> int | None: ...
     def parse(self, line: bytes, /) -> Line | None: ...
-
-
-_new = tuple.__new__  # what Line(...) calls, without the call between
 
 
 class LineParser:
@@ -131,7 +158,7 @@ class LineParser:
         self._second_us = 0
         self._depth = 0  # how many headers were taken off a line
         self._direct = False  # whether Postfix spoke in lines of its own
-        self._heads: dict[bytes, tuple[bytes, bytes, bytes, bytes, int]] = {}
+        self._heads: dict[bytes, Line] = {}  # lines without time and text
 
     @property
     def last_us(self) -> int | None:
@@ -157,16 +184,18 @@ class LineParser:
             if stamp is None:
                 return self._bare(line) if line[:1] != b"\0" else self.parse(line.lstrip(b"\0"))
             at_us, begin = stamp
-        close = line.find(b"]: ", begin)
-        head = self._heads.get(line[begin:close])
-        if head is None:
+        before, mark, text = line.partition(b"]: ")
+        head = self._heads.get(before[begin:])
+        if head is None or not mark:
             return self._parse_head(line, at_us, begin)
-        text = line[close + 3 :]
         if not text or text[-1] in b"\r 25" or text[0] in b" [":
             text = _trim(text)
-        if head[1] is head[3] and _begins_line(text):  # of a plain tag, both are one object
-            return self._unwrap(Line(at_us, *head, text))
-        return _new(Line, (at_us, *head, text))
+        found = Line(
+            at_us, head.host, head.instance, head.service, head.daemon, head.pid, text
+        )  # fmt: skip
+        if head.instance is head.daemon and _begins_line(text):  # a plain tag: both are one object
+            return self._unwrap(found)
+        return found
 
     def _parse_head(self, line: bytes, at_us: int, begin: int) -> Line | None:
         """Split a head (host, tag and pid) that was not seen before."""
@@ -193,16 +222,17 @@ class LineParser:
         if not tag:
             return None
         pid = int(number) if number.isdigit() and len(number) <= 10 else 0
-        head = (line[begin:blank], *_split_tag(tag), pid)
-        if not self._depth and head[3] in _DIRECT and head[1] is not head[3]:
+        instance, service, daemon = _split_tag(tag)
+        head = Line(0, line[begin:blank], instance, service, daemon, pid, b"")
+        if not self._depth and daemon in _DIRECT and instance is not daemon:
             self._direct = True
         if number.isdigit() and line[colon - 1 : colon + 2] == b"]: ":
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
             self._heads[line[start : colon - 1]] = head
         text = _trim(line[colon + 1 :])
-        found = Line(at_us, *head, text)
-        return self._unwrap(found) if head[1] is head[3] and _begins_line(text) else found
+        found = Line(at_us, head.host, instance, service, daemon, pid, text)
+        return self._unwrap(found) if instance is daemon and _begins_line(text) else found
 
     def _unwrap(self, line: Line) -> Line:
         """The line that is another one's text; the other one where it is none after all."""

@@ -36,6 +36,7 @@ POLL_S: Final = 0.02
 TICK_S: Final = 1.0
 FULL_S: Final = 5.0  # between two tries while the disk is full
 OPEN_MOST: Final = 20_000
+OPEN_SLACK: Final = 500  # let go of many at once: all are looked at for it
 READ_BYTES: Final = 1 << 18
 PRUNE_S: Final = 3600.0
 CONTEXT: Final = "sessions/live"
@@ -232,7 +233,8 @@ class Tracker:
         self._full_until = self._since = None
         if tick:
             self._ticked = time.monotonic()
-        correlator.evict(OPEN_MOST)
+        if len(correlator) >= OPEN_MOST + OPEN_SLACK:
+            correlator.evict(OPEN_MOST)
 
     def _cover(self, source: Source) -> None:
         """Buffer what a source's witness says, and how far it got."""

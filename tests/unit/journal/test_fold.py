@@ -574,6 +574,13 @@ def test_plain_kinds_are_the_kinds() -> None:
     }
 
 
+def test_places_are_those_of_an_event() -> None:
+    names = [*Event._fields[:5], "said"]
+    assert [(name.upper(), place) for place, name in enumerate(names)] == [
+        (name, value) for name, value in vars(places).items() if name.isupper()
+    ]
+
+
 def test_every_pair_of_events_folds_without_raising() -> None:
     kinds = [kind for kind in Kind if kind < Kind.CONNECT]
     for left, right in itertools.product(kinds, kinds):
