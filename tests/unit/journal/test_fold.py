@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from journal import codec, kinds
+from journal import codec, kinds, places
 from journal.events import ABSENT, FIELDS, Event, Kind, Source
 from journal.fold import KEYS_DROPPED, fold
 from journal.locality import Locality
