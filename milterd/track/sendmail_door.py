@@ -67,8 +67,9 @@ def sender(line: Line, queue_id: bytes, begin: int) -> Parsed:
     if address == b"<NONE>":
         address = ABSENT
     who, message_id = _tail(text, at)
+    login = b"uid=" + who.login if who.login else b""
     events = [
-        make(line, scan.CLIENT, queue_id, (who.name, who.ip, b"", who.login, b"", b"", b"", b"")),
+        make(line, scan.CLIENT, queue_id, (who.name, who.ip, b"", login, b"", b"", b"", b"")),
         make(line, scan.QUEUED, queue_id, (address, *numbers, INSTANCE)),
     ]
     if message_id:

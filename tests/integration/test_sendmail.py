@@ -274,7 +274,7 @@ def test_submission_goes_on_in_the_daemon_and_is_one_message(scene: Scene) -> No
     assert fates(rows) == [("bob@example.com", "bob@example.com", "delivered", "stored")]
     row = one_message(rows)
     assert len(row["queue_ids"]) == 2
-    assert (row["login"], row["direction"]) == ("root", "internal")
+    assert (row["login"], row["direction"]) == ("uid=root", "internal")
     assert row["subject"] == "from a program"
 
 

@@ -69,7 +69,7 @@ def test_from_tells_client_envelope_and_message_id() -> None:
         (b"[IPv6:2001:DB8::1]", b"unknown", b"2001:DB8::1", b""),
         (b"mx.example.net. [192.0.2.1]", b"mx.example.net", b"192.0.2.1", b""),
         (b"IDENT:bob@pc.example.net [192.0.2.1]", b"pc.example.net", b"192.0.2.1", b""),
-        (b"root@localhost", b"", b"", b"root"),
+        (b"root@localhost", b"", b"", b"uid=root"),
         (b"localhost [127.0.0.1]", b"localhost", b"127.0.0.1", b""),
     ],
 )
