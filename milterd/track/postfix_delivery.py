@@ -45,6 +45,9 @@ _OUTCOMES: Final = {
     b"deliverable-but-not-cached": b"deliverable",
 }
 
+_AGENTS_ONLY: Final = frozenset((b"sent", b"deliverable"))
+"""What qmgr and cleanup cannot say: they deliver nothing."""
+
 _STATUS: Final = b"status="
 
 
@@ -92,6 +95,8 @@ def delivery(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:
     outcome = _OUTCOMES.get(word)
     fields = _trailer(trailer)
     if outcome is None or fields is None:
+        return UNKNOWN
+    if outcome in _AGENTS_ONLY and line.daemon not in DELIVERY_AGENTS:
         return UNKNOWN
     relay, delay, delays, session, enhanced = fields
     if reply.endswith(b")"):
