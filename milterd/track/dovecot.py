@@ -25,6 +25,7 @@ AGENTS: Final = (b"lmtp", b"lda", b"deliver", b"dovecot-lda")
 
 _LEVELS: Final = (b"Info: ", b"Warning: ", b"Error: ", b"Fatal: ", b"Panic: ")
 _WINDOW: Final = 2048  # an action begins within these: Dovecot cuts VALUE at 200 characters
+_PREFIX: Final = 1024  # user, process and session end within these
 _CHATTER: Final = (
     b"Connect from ",
     b"Disconnect from ",
@@ -154,16 +155,17 @@ def _prefix(text: bytes, end: int) -> tuple[bytes, bytes, int]:
     """User, session and the end of ``(USER)<PID><SESSION>: ``; -1 where it is none."""
     if text[end : end + 2] == b": ":
         return b"", b"", end + 2
-    close = text.find(b")<", end)
+    most = end + _PREFIX
+    close = text.find(b")<", end, most)
     while close >= 0:  # an address may hold a bracket
-        between = text.find(b"><", close)
-        last = text.find(b">: ", between)
+        between = text.find(b"><", close, most)
+        last = text.find(b">: ", between, most)
         if between < 0 or last < 0:
             break
         session = text[between + 2 : last]
         if text[close + 2 : between].isdigit() and b" " not in session:
             return text[end + 1 : close], session, last + 3
-        close = text.find(b")<", close + 1)
+        close = text.find(b")<", close + 1, most)
     close = text.find(b"): ", end)
     if close < 0 or text[end : end + 1] != b"(":
         return b"", b"", -1

@@ -110,7 +110,7 @@ def sending_us(delivery: Event) -> int:
     """How long the agent spoke with the next host: the last of Postfix's ``delays=``."""
     try:
         return round(float(delivery.fields[5].rpartition(b"/")[2]) * SECOND)
-    except ValueError:
+    except (ValueError, OverflowError):  # "inf" is a number to Python
         return 0
 
 

@@ -190,7 +190,7 @@ def _read_fields(text: bytes, begin: int) -> tuple[_Fields, int]:
     proto, helo = b"", b""
     if text.startswith(b"proto=", at):
         end = at + 6
-        while text[end : end + 1].isalnum():
+        while end < at + 22 and text[end : end + 1].isalnum():  # ESMTP, SMTP, LMTP
             end += 1
         proto, at = text[at + 6 : end], _skip(text, end)
     if text.startswith(b"helo=<", at):

@@ -116,7 +116,7 @@ def _fields(text: bytes, end: int) -> tuple[dict[bytes, bytes], bytes, bytes] | 
             if at < 0:
                 return values, text[equals + 1 :], b""
             return values, text[equals + 1 : at], text[at + 7 :]
-        if key not in _KEYS:
+        if key not in _KEYS or key in values:
             return None
         end = text.find(b", ", equals)
         if key == b"quarantine":  # a filter's words

@@ -11,11 +11,16 @@ convtime.c, sm_syslog() of conf.c)::
 Every function is linear in the line and raises nothing: -1 or ``None`` is "not here".
 """
 
+import re
 from typing import Final, NamedTuple
 
-from milterd.track.scan import address_end, quoted_end
+from milterd.track.scan import address_end, after_colon, quoted_end
 
-_ESCAPES: Final = {b"\\": b"\\", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"f": b"\f"}
+_ESCAPES: Final = ((b"n", b"\n"), (b"r", b"\r"), (b"t", b"\t"), (b"f", b"\f"))
+_OCTAL: Final = re.compile(rb"\\[0-3][0-7][0-7]")
+_MOST_QUOTES: Final = 16  # that touch one another in an address
+_MOST_ADDRESSES: Final = 500
+"""A line of Sendmail has a thousand bytes of addresses at most; more is nobody's list."""
 
 
 class Peer(NamedTuple):
@@ -31,19 +36,23 @@ NOBODY: Final = Peer()
 
 def unescape(text: bytes) -> bytes:
     """A line as it was before Sendmail made it printable (str2prt() of util.c)."""
-    found: list[bytes] = []
-    begin = 0
-    while (at := text.find(b"\\", begin)) >= 0:
-        found.append(text[begin:at])
-        digits = text[at + 1 : at + 4]
-        if len(digits) == 3 and not digits.translate(None, b"01234567") and digits < b"400":
-            found.append(bytes((int(digits, 8),)))
-            begin = at + 4
-        else:
-            found.append(_ESCAPES.get(text[at + 1 : at + 2], text[at : at + 2]))
-            begin = at + 2
-    found.append(text[begin:])
-    return b"".join(found)
+    if b"\\" not in text:
+        return text
+    # Between two backslashes that stand for one, each backslash begins an escape.
+    if b"\0" not in text and b"\\000" not in text:  # a NUL can stand for these two meanwhile
+        return _unescape(text.replace(b"\\\\", b"\0")).replace(b"\0", b"\\")
+    parts = text.split(b"\\\\")
+    return b"\\".join([_unescape(part) if b"\\" in part else part for part in parts])
+
+
+def _unescape(text: bytes) -> bytes:
+    """The same where no backslash stands for itself; a whole text is searched for each escape."""
+    for letter, meant in _ESCAPES:
+        text = text.replace(b"\\" + letter, meant)
+    for escape in set(_OCTAL.findall(text)):  # \134, a backslash, may make new ones: it is last
+        if escape != b"\\134":
+            text = text.replace(escape, bytes((int(escape[1:], 8),)))
+    return text.replace(b"\\134", b"\\")
 
 
 def id_end(text: bytes) -> int:
@@ -69,10 +78,7 @@ def part(text: bytes, end: int) -> tuple[int, int]:
         if close < 0 or not digits.isdigit():
             return -1, -1
         number, end = int(digits), close + 1
-    begin = end + 1
-    while text[begin : begin + 1] == b" ":
-        begin += 1
-    return number, begin
+    return number, after_colon(text, end)
 
 
 def peer(text: bytes) -> Peer:
@@ -120,7 +126,9 @@ def one_end(text: bytes, begin: int) -> int:
         end = address_end(text, begin)
         return end + 1 if end >= 0 else -1
     at = begin
-    while text[at : at + 1] == b'"':
+    for _ in range(_MOST_QUOTES):
+        if text[at : at + 1] != b'"':
+            break
         at = quoted_end(text, at)
         if at < 0:
             return -1
@@ -133,7 +141,7 @@ def addresses(text: bytes, begin: int) -> tuple[list[bytes], int]:
     found: list[bytes] = []
     while True:
         end = one_end(text, begin)
-        if end < 0:
+        if end < 0 or len(found) >= _MOST_ADDRESSES:
             return found, -1
         if end > begin:
             found.append(bare(text[begin:end].lstrip(b"\\")))  # \alice: not aliased again
@@ -150,7 +158,9 @@ def seconds(delay: bytes) -> bytes:
     """A delay in seconds; b"" where it is none."""
     days, plus, clock = delay.rpartition(b"+")
     parts = clock.split(b":")
-    if len(parts) != 3 or not all(one.isdigit() for one in parts) or (plus and not days.isdigit()):
+    if len(delay) > 40 or len(parts) != 3 or not all(one.isdigit() for one in parts):
+        return b""
+    if plus and not days.isdigit():
         return b""
     hours, minutes, rest = parts
     total = int(hours) * 3600 + int(minutes) * 60 + int(rest) + (int(days) * 86400 if plus else 0)

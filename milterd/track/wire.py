@@ -10,6 +10,7 @@ one message is one line whatever it holds. Raises nothing.
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
+from milterd.track.scan import quoted_end
 from milterd.track.stamps import date_of
 from milterd.track.syslog import MAX_LINE, Line, LineParser
 
@@ -116,16 +117,19 @@ def _data_end(rest: bytes) -> int:
         return 1 if rest[1:2] in (b"", b" ") else -1
     if rest[:1] != b"[":
         return -1
-    at, quoted = 0, False
-    while at < len(rest):
-        byte = rest[at]
-        if quoted and byte == 0x5C:  # a backslash: the next one stands for itself
-            at += 1
-        elif byte == 0x22:
-            quoted = not quoted
-        elif byte == 0x5D and not quoted and rest[at + 1 : at + 2] != b"[":
-            return at + 1
-        at += 1
+    close, quote = rest.find(b"]"), rest.find(b'"')
+    while close >= 0:
+        if 0 <= quote < close:
+            at = quoted_end(rest, quote)
+            if at < 0:
+                return -1
+            quote = rest.find(b'"', at)
+            if close < at:
+                close = rest.find(b"]", at)
+        elif rest[close + 1 : close + 2] != b"[":
+            return close + 1
+        else:
+            close = rest.find(b"]", close + 1)
     return -1
 
 

@@ -42,6 +42,8 @@ Nov 23 18:30:01 mx sm-mta[12]: 3ANIU1x0000012: Milter: to=<b@example.com>, rejec
 2026-11-23 18:30:01 1rABCd-000123-4e == b@example.com R=dnslookup T=remote_smtp defer (-44) H=mx.example.com [192.0.2.25]: SMTP error from remote mail server after RCPT TO:<b@example.com>: 451 later
 2026-11-23 18:30:01 H=(h.example) [192.0.2.9]:2525 F=<a@example.org> rejected RCPT <b@example.com>: relay not permitted
 2026-11-23 18:30:01 1rABCd-000123-4e Completed
+<22>1 2026-11-23T18:30:01.123456+01:00 mx postfix/qmgr 9 - [a@1 b="c\\" ]"][d@1 e=""] 4Q1zzz0aaaz1b: removed
+{"__REALTIME_TIMESTAMP":"1795458600000000","_HOSTNAME":"mx","SYSLOG_IDENTIFIER":"postfix/qmgr","_PID":"9","_SYSTEMD_UNIT":"postfix@-.service","_UID":"0","_TRANSPORT":"syslog","MESSAGE":[52,81,49,58,32,114,101,109,111,118,101,100]}
 {"log":"Nov 23 18:30:01 mx postfix/qmgr[9]: 4Q1zzz0aaaz1b: removed\ud800\n","stream":"stdout","time":"2026-11-23T18:30:01.5Z"}
 2026-11-23T18:30:01.123456789Z stdout F 2026-11-23T18:30:01.123456+01:00 mx postfix/qmgr[9]: 4Q1zzz0aaaz1b: removed
 mail-1  | Nov 23 18:30:01 mx postfix/qmgr[9]: 4Q1zzz0aaaz1b: from=<>, status=expired, returned to sender

@@ -785,7 +785,8 @@ def test_status_is_believed_from_delivery_agents_only(daemon: str) -> None:
     agents_own = {"qmgr", "cleanup"}  # these bounce and defer by themselves, in a line of this form
     event = read(f"postfix/{daemon}", b"AB12: x to=<b@example.com>, relay=none, status=sent (x)")
     assert event is UNKNOWN
-    event = read(f"postfix/{daemon}", tail(b"sent", b"x"))
+    assert read(f"postfix/{daemon}", tail(b"sent", b"x")) is UNKNOWN
+    event = read(f"postfix/{daemon}", tail(b"bounced", b"x"))
     assert isinstance(event, Event) == (daemon in agents_own)
 
 
