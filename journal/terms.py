@@ -103,7 +103,7 @@ def _doors(message: Message, ip: bytes) -> list[bytes]:
     """Values by which a refusal's two tellers, milter and log, find one another."""
     spoken = bool(message.sources & _MILTER or message.flags & FLAG_PROXIED)
     behind = message.flags & FLAG_PROXIED or not message.queue_ids
-    if not spoken and worst(message.rows) < _REFUSED:
+    if not spoken and not behind and worst(message.rows) < _REFUSED:
         return []
     found: list[bytes] = []
     port = message.client_port
@@ -112,7 +112,7 @@ def _doors(message: Message, ip: bytes) -> list[bytes]:
     for row in message.rows:
         refused = row.status == _REFUSED
         recipient = ABSENT if row.recipient is None else fold(row.recipient)
-        if port and (refused or spoken):
+        if port and (refused or spoken or behind):
             found.append(keys.DOOR + keys.door_port(ip, port, recipient))
         if refused or behind:
             sender = ABSENT if message.sender is None else fold(message.sender)

@@ -27,7 +27,9 @@ from journal.keys import (
     DAY_US,
     HASH_BITS,
     HASH_MASK,
+    HOUR_US,
     ID_BYTES,
+    STATUS,
     Keyer,
     day_name,
     day_of,
@@ -35,7 +37,7 @@ from journal.keys import (
     make_id,
     parse_day,
 )
-from journal.records import Gap, Record
+from journal.records import NO_STATUS, Gap, Record, Status
 from journal.store import Change, DamagedStoreError, DiskFullError, Store
 from journal.terms import value_of, values
 from posttrail.errors import TryAgainError, UnavailableError
@@ -44,6 +46,7 @@ log = logging.getLogger(__name__)
 
 _READER_CHECK_S: Final = 60.0
 _MAX_HOPS: Final = 100
+_COUNTERS_MOST: Final = 1024  # of a day: hours, statuses, directions
 
 
 class WriterBusyError(TryAgainError):
@@ -232,6 +235,37 @@ class Writer:
             record = codec.decode(message_id, body)
             if begin_us <= record.message.time_us <= end_us and wanted in values(record.message):
                 yield record
+
+    def rows(self, since_us: int, until_us: int) -> dict[int, int]:
+        """Committed rows by status, of the messages of a period that is widened to whole hours."""
+        found: dict[int, int] = {}
+        for day in self._present:
+            if not day_of(since_us) <= day <= day_of(until_us):
+                continue
+            for key, value in self._day(day).up(b"c", b"", limit=_COUNTERS_MOST):
+                hour_us = day * DAY_US + key[0] * HOUR_US
+                if since_us - HOUR_US < hour_us <= until_us and key[1] != NO_STATUS:
+                    found[key[1]] = found.get(key[1], 0) + int.from_bytes(value, "big")
+        return found
+
+    def silent(self, before_us: int, *, most: int) -> int:
+        """Messages with a row in progress that came before an instant, and no word of them since.
+
+        ``most`` records are read, the newest; what lies behind them counts unread.
+        """
+        key = self._keyer.term(value_of(STATUS, Status.IN_PROGRESS.token.encode()))
+        last = day_of(before_us) + 1
+        within = [Day(day, self._day(day)) for day in reversed(self._present) if day <= last]
+        span = Span(0, before_us // 1000 + 1)
+        count = 0
+        for number, hit in enumerate(hits.newest_first(within, [Term(key)], span, self._time_of)):
+            if number >= most:
+                count += 1
+                continue
+            record = self.get(hit.id)
+            if record is not None and record.id == hit.id and _is_silent(record, before_us):
+                count += 1
+        return count
 
     def position(self, name: str) -> bytes | None:
         """A follower's committed position."""
@@ -434,6 +468,11 @@ class Writer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_silent(record: Record, before_us: int) -> bool:
+    waits = any(row.status == Status.IN_PROGRESS for row in record.message.rows)
+    return waits and all(event.at_us <= before_us for event in record.events)
 
 
 def _gid(group: str | None) -> int | None:

@@ -5,25 +5,31 @@ in. Messages are folded in memory and written when they have been quiet for a wh
 so that memory stays flat and each is usually written once. Reading a line again
 changes nothing: an event is what a line says.
 
+How far each file was read is committed with what it said (``ledger``): an import that was
+ended goes on where it was, and what was read to its end is not read again.
+
 A file that is no mail log, or that ends in the middle of its compression, is told
 of in the summary; what can be read of it is imported all the same.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from typing import Final
 
+from journal.records import Status
 from journal.writer import Writer
 from milterd.track import formats
 from milterd.track.compressed import LogFile
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake, Tally
+from milterd.track.ledger import Ledger, Place
+from milterd.track.summary import Options, Progress, Summary
 from milterd.track.syslog import Splitter, year_of_first, zone
-from posttrail.config import JOURNALD_UNITS
 from posttrail.errors import DataError
 from posttrail.text import safe
+
+__all__ = ["Import", "Options", "Progress", "Summary"]
 
 OPEN_MOST: Final = 3_000
 """Messages held in memory; one is written once when its lines lie closer than this."""
@@ -40,58 +46,8 @@ STEP_LINES: Final = 2_000
 RECYCLE_COMMITS: Final = 4
 """Commits after which the journal's pages are unmapped, so that memory stays flat."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the caller of an import may set."""
-
-    host: str = ""
-    timezone: str = ""
-    year: int | None = None
-    mta: str = "auto"
-    names: Mapping[bytes, bytes] = field(default_factory=dict)
-    units: tuple[str, ...] = JOURNALD_UNITS
-
-
-@dataclass(slots=True, kw_only=True)
-class Summary:
-    """What an import did; stamps are UTC microseconds, 0 where no line had one."""
-
-    files: list[str] = field(default_factory=list)
-    lines: int = 0
-    understood: int = 0
-    ignored: int = 0
-    unknown: int = 0
-    first_unknown: str = ""
-    first_us: int = 0
-    last_us: int = 0
-    messages: int = 0  # new to the journal
-    rows: int = 0
-    timezone: str = ""
-    years: list[int] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
-
-    def add(self, tally: Tally) -> None:
-        """Count one file's lines in."""
-        self.lines += tally.lines
-        self.understood += tally.understood
-        self.ignored += tally.ignored
-        self.unknown += tally.unknown
-        if not self.first_unknown:
-            self.first_unknown = safe(tally.first_unknown)
-        if tally.first_us:
-            self.first_us = min(self.first_us or tally.first_us, tally.first_us)
-        self.last_us = max(self.last_us, tally.last_us)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far an import has come."""
-
-    file: str
-    bytes_done: int
-    bytes_all: int
-    lines: int
+CHECKPOINT_S: Final = 10.0
+"""After so long all is written, and how far the file was read: what a kill costs."""
 
 
 class Import:
@@ -108,11 +64,19 @@ class Import:
         self._before = (correlator.messages, correlator.rows)
         self._zone = zone(options.timezone)
         self._years: dict[LogFile, int | None] = {}
+        self._stopping = False
+        self._saved = time.monotonic()
         self.summary = Summary(timezone=str(self._zone or "/".join(time.tzname)))
+        signature = options.signature(self.summary.timezone)
+        self._ledger = Ledger(writer, signature, again=options.again)
 
     def first_us(self) -> int:
         """The earliest of the files' first stamps, UTC microseconds; 0 where none has one."""
-        return min((first for first, _, _, _ in self._found() if first), default=0)
+        return min((first for first, _, _ in self._found() if first), default=0)
+
+    def stop(self) -> None:
+        """End at the next step; what was read by then is committed, with the place."""
+        self._stopping = True
 
     def steps(self) -> Iterator[Progress]:
         """Do the work, a few thousand lines at a time; what was wrong is in ``summary.damaged``."""
@@ -121,29 +85,53 @@ class Import:
             self._correlator.sessions.load(saved)
         sized = sum(file.size for file in self._files)
         done = 0
-        for file, parser in self._in_order():
-            yield from self._one(file, parser, done, sized)
+        for number, (_, _, file) in enumerate(sorted(self._found(), key=lambda item: item[:2])):
+            if not self._read_before(file):
+                begun = Progress(
+                    file=file.name,
+                    number=number + 1,
+                    files=len(self._files),
+                    bytes_done=done,
+                    bytes_all=sized,
+                    lines=self.summary.lines,
+                    messages=self.summary.messages,
+                )
+                yield from self._one(file, begun)
             done += file.size
-        self._correlator.adopt_orphans()
+            if self._stopping:
+                break
+        if not self._stopping:
+            self._correlator.adopt_orphans()
         self._commit(everything=True)
         self._cover()
+        self.summary.interrupted = self._stopping
+        self._count_rows()
 
-    def _in_order(self) -> list[tuple[LogFile, Splitter]]:
-        """The files by their first stamp, each with a parser of its own."""
-        known = sorted(self._found(), key=lambda item: item[:2])
-        return [(file, parser) for _, _, file, parser in known]
+    # -- which files, and from where ---------------------------------------------------------
 
-    def _found(self) -> list[tuple[int, int, LogFile, Splitter]]:
-        """First stamp, place on the command line, file and parser of each file."""
-        known: list[tuple[int, int, LogFile, Splitter]] = []
-        for place, file in enumerate(self._files):
-            parser = self._parser(file)
-            first = next((at for raw in file.head() if (at := _stamp(parser, raw))), 0)
-            known.append((first, place, file, self._parser(file)))
+    def _found(self) -> list[tuple[int, int, LogFile]]:
+        """First stamp and place on the command line of each file."""
+        known: list[tuple[int, int, LogFile]] = []
+        for number, file in enumerate(self._files):
+            place = self._ledger.place(file)
+            if place is not None:
+                first = place.first_us
+            else:
+                parser = self._parser(file, None)
+                first = next((at for raw in file.head() if (at := _stamp(parser, raw))), 0)
+            known.append((first, number, file))
         return known
 
-    def _parser(self, file: LogFile) -> Splitter:
-        if file not in self._years:
+    def _read_before(self, file: LogFile) -> bool:
+        """Whether the file was read to its end and has not changed: nothing to do."""
+        place = self._ledger.place(file)
+        if place is None or file.size not in place.sizes:
+            return False
+        self._note_file(file, place, "the same as" if self._ledger.is_own(file) else "read before")
+        return True
+
+    def _parser(self, file: LogFile, place: Place | None) -> Splitter:
+        if place is None and file not in self._years:
             year = self._options.year
             self._years[file] = (
                 _long_ago(file, self._zone, self._options.mta) if year is None else year
@@ -152,14 +140,53 @@ class Import:
             formats.sniff(file.head(), self._options.mta),
             timezone=self._zone,
             reference_us=file.reference_us,
-            year=self._years[file],
+            year=self._years[file] if place is None else place.year,
+            after_us=None if place is None else place.last_us,
             units=self._options.units,
         )
 
-    def _one(self, file: LogFile, parser: Splitter, done: int, sized: int) -> Iterator[Progress]:
-        """One file's lines."""
+    # -- reading -----------------------------------------------------------------------------
+
+    def _one(self, file: LogFile, begun: Progress) -> Iterator[Progress]:
+        """The lines of one file that were not read before."""
+        place = self._ledger.place(file)
+        own = place is not None and self._ledger.is_own(file)
+        parser, skip = self._parser(file, place), 0 if place is None else place.lines
+        intake = self._intake(parser)
+        first = file.head()[0]
+        take = intake.take
+        count, ended = 0, True
+        try:
+            for raw in file.lines(skip):
+                take(raw)
+                count += 1
+                if count % STEP_LINES == 0:
+                    if self._stopping:
+                        ended = False
+                        break
+                    self._save_now_and_then(file, parser, intake.tally, skip + count, place)
+                    yield begun._replace(
+                        bytes_done=begun.bytes_done + file.consumed,
+                        lines=self.summary.lines + count,
+                        messages=self.summary.messages,
+                    )
+        except DataError as error:
+            self.summary.damaged.append(str(error))
+            ended = False
+        wrong = "" if skip or not ended else _no_mail_log(file.name, intake.tally, first)
+        if wrong:
+            self.summary.damaged.append(wrong)
+        else:
+            count -= file.unterminated and ended  # the next import may find the whole line
+            self._keep(file, parser, intake.tally, skip + count, place, ended=ended)
+        how = "the same as" if own and not intake.tally.lines else "read on" if skip else "read"
+        self._note_file(file, place, how, intake.tally)
+        if parser.year is not None and parser.year not in self.summary.years:
+            self.summary.years.append(parser.year)
+
+    def _intake(self, parser: Splitter) -> Intake:
         options = self._options
-        intake = Intake(
+        return Intake(
             parser,
             self._correlator,
             self._writer,
@@ -168,35 +195,49 @@ class Import:
             source=formats.source(parser),
             units=options.units,
         )
-        first = file.head()[0]
-        take = intake.take
-        count = 0
-        try:
-            for raw in file.lines():
-                take(raw)
-                count += 1
-                if count % STEP_LINES == 0:
-                    if len(self._correlator) > OPEN_MOST + BATCH:
-                        self._commit(everything=False)
-                    yield Progress(
-                        file=file.name,
-                        bytes_done=done + file.consumed,
-                        bytes_all=sized,
-                        lines=self.summary.lines + count,
-                    )
-        except DataError as error:
-            self.summary.damaged.append(str(error))
-        else:
-            if wrong := _no_mail_log(file.name, intake.tally, first):
-                self.summary.damaged.append(wrong)
-        self._note(file, intake.tally, parser)
 
-    def _note(self, file: LogFile, tally: Tally, parser: Splitter) -> None:
-        """One file is through."""
-        self.summary.files.append(file.name)
-        self.summary.add(tally)
-        if parser.year is not None and parser.year not in self.summary.years:
-            self.summary.years.append(parser.year)
+    def _keep(
+        self,
+        file: LogFile,
+        parser: Splitter,
+        tally: Tally,
+        lines: int,
+        before: Place | None,
+        *,
+        ended: bool,
+    ) -> None:
+        """Have the place of a file committed with the next commit of everything."""
+        first = (
+            tally.first_us if before is None else min(before.first_us, tally.first_us or 1 << 62)
+        )
+        dated = self._years.get(file) is not None or (
+            before is not None and before.year is not None
+        )
+        sizes = list(before.sizes) if before is not None and before.lines == lines else []
+        self._ledger.note(
+            file,
+            Place(
+                name=file.name,
+                lines=lines,
+                sizes=[*sizes, file.size] if ended else [],
+                year=parser.year if dated else None,
+                last_us=parser.last_us,
+                first_us=first,
+                newest_us=max(tally.last_us, 0 if before is None else before.newest_us),
+            ),
+        )
+
+    def _save_now_and_then(
+        self, file: LogFile, parser: Splitter, tally: Tally, lines: int, before: Place | None
+    ) -> None:
+        """Write what is due; every few seconds everything, with the place of the file."""
+        if time.monotonic() - self._saved >= CHECKPOINT_S:
+            self._keep(file, parser, tally, lines, before, ended=False)
+            self._commit(everything=True)
+        elif len(self._correlator) > OPEN_MOST + BATCH:
+            self._commit(everything=False)
+
+    # -- writing -----------------------------------------------------------------------------
 
     def _commit(self, *, everything: bool) -> None:
         """Write the messages that have been quiet longest, or all."""
@@ -204,6 +245,8 @@ class Import:
         if everything or self._correlator.sessions.changed:
             self._writer.set_context(CONTEXT, self._correlator.sessions.dump())
         self._writer.commit()
+        if everything:
+            self._saved = time.monotonic()
         self._correlator.evict(OPEN_MOST)
         self.summary.messages = self._correlator.messages - self._before[0]
         self.summary.rows = self._correlator.rows - self._before[1]
@@ -215,6 +258,30 @@ class Import:
         if self.summary.first_us:
             self._writer.extend("import", self.summary.first_us, self.summary.last_us)
             self._writer.commit()
+
+    # -- telling -----------------------------------------------------------------------------
+
+    def _note_file(
+        self, file: LogFile, place: Place | None, how: str, tally: Tally | None = None
+    ) -> None:
+        """One file is through; ``place`` is how far it was read before."""
+        self.summary.note(
+            file.name,
+            f"{how} {place.name}" if place is not None and how == "the same as" else how,
+            tally or Tally(),
+            skipped=0 if place is None else place.lines,
+        )
+        if place is not None and place.newest_us:
+            self.summary.widen(place.first_us, place.newest_us)
+
+    def _count_rows(self) -> None:
+        """The rows of the period, by status, as the journal has them now."""
+        summary = self.summary
+        if summary.newest_us:
+            counted = self._writer.rows(summary.oldest_us, summary.newest_us)
+            summary.statuses = {
+                status.token: counted[status] for status in Status if counted.get(status)
+            }
 
 
 def _long_ago(file: LogFile, timezone: tzinfo | None, mta: str) -> int | None:

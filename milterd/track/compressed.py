@@ -24,6 +24,8 @@ from milterd.track.syslog import MAX_LINE
 from posttrail.errors import DataError, NoInputError
 
 _CHUNK: Final = 1 << 18
+HEAD: Final = 1024
+"""So many first bytes tell a file from another."""
 _SECOND_US: Final = 1_000_000
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 
@@ -127,6 +129,7 @@ class LogFile:
         self.size: int = status.st_size if regular else 0
         """Bytes of the file as it is on disk, 0 where that is not known."""
         self._mtime_us = int((status.st_mtime if regular else time.time()) * _SECOND_US)
+        self._identity: bytes | None = None
 
     @classmethod
     def open(cls, name: str) -> "LogFile":
@@ -154,10 +157,23 @@ class LogFile:
         lines = self._first.split(b"\n")
         return lines[:-1] or lines
 
-    def lines(self) -> Iterator[bytes]:
-        """Every line, without its newline."""
+    def identity(self) -> bytes:
+        """The first bytes, unpacked, which tell it from other files; b"" where it is no file."""
+        if not self._regular:
+            return b""
+        if self._identity is None:
+            apart = LogFile(self.name, cast(IO[bytes], _Apart(self._raw.fileno())))
+            data = b""
+            while len(data) < HEAD and (more := apart._read()):
+                data += more
+            self._identity = data[:HEAD] if len(data) >= HEAD else data[: data.rfind(b"\n") + 1]
+        return self._identity
+
+    def lines(self, skip: int = 0) -> Iterator[bytes]:
+        """Every line, without its newline, but for the first ``skip``."""
         self.head()
         chunk, self._first = self._first or b"", b""
+        chunk = self._behind(chunk, skip)
         rest = b""
         while chunk:
             lines = (rest + chunk).split(b"\n")
@@ -172,6 +188,16 @@ class LogFile:
         if self._broken is not None:
             what = "ends early" if isinstance(self._broken, EOFError) else "is damaged"
             raise DataError(f"{self.name}: compressed data {what} at byte {self.consumed}")
+
+    def _behind(self, chunk: bytes, skip: int) -> bytes:
+        """The next bytes, behind so many lines."""
+        while skip and chunk:
+            count = chunk.count(b"\n")
+            if count >= skip:
+                return chunk.split(b"\n", skip)[-1] or self._read()
+            skip -= count
+            chunk = self._read()
+        return chunk
 
     def beforehand(self) -> Iterator[bytes]:
         """Every line that can be read, once more than ``lines``; none of what is no file."""

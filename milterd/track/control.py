@@ -16,12 +16,11 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from journal.store import group_of
-from milterd.track.bulk import Progress, Summary
+from milterd.track.summary import Progress, Summary
 from posttrail.errors import (
     EX_USAGE,
     NotPermittedError,
@@ -147,7 +146,7 @@ class Caller:
     def progress(self, step: Progress) -> None:
         """The same, unless the caller has not yet read what was said before."""
         if self.flush():
-            self.tell(progress=plain(step))
+            self.tell(progress=step._asdict())
 
     def flush(self) -> bool:
         """Send what the caller has room for; whether all was said, or nobody hears it."""
@@ -215,8 +214,3 @@ def _answers(
         yield from connection.makefile("rb")
     except OSError:
         return  # it ended in the middle of a word
-
-
-def plain(thing: Progress | Summary) -> dict[str, Any]:
-    """A dataclass as JSON takes it."""
-    return asdict(thing)

@@ -21,8 +21,8 @@ MTAS = ("auto", "postfix", "sendmail", "exim")
 
 def sniff(head: Sequence[bytes], mta: str = "auto") -> str:
     """The form of a log that begins with these lines and, where it is named, is of that MTA."""
-    if any(line[:1] == b"{" for line in head[:3]):
-        return "journald"
+    if any(line[:1] == b"{" and b'"__REALTIME_TIMESTAMP"' in line for line in head[:3]):
+        return "journald"  # else it may be a container's line
     if any(is_framed(line) for line in head[:3]):
         return "wire"
     if mta in ("auto", "exim") and looks_like_exim(head, named=mta == "exim"):

@@ -18,7 +18,7 @@ from journal.store import DamagedStoreError
 from journal.writer import Writer
 from milterd.track.bulk import Import, Options, Progress
 from milterd.track.compressed import LogFile
-from milterd.track.control import Caller, Door, plain
+from milterd.track.control import Caller, Door
 from milterd.track.correlate import Correlator
 from milterd.track.sessions import Sessions
 from posttrail.config import JOURNALD_UNITS
@@ -26,7 +26,7 @@ from posttrail.errors import EX_DATAERR, EX_TEMPFAIL, DataError, PosttrailError
 
 log = logging.getLogger(__name__)
 
-STOPPED: Final = "posttrail-trackd was stopped; import again"
+STOPPED: Final = "posttrail-trackd was stopped; import again, it goes on where it was"
 
 
 class Job:
@@ -42,9 +42,10 @@ class Job:
             host=options["host"],
             timezone=options["timezone"],
             year=options["year"],
-            mta=options["mta"],
+            mta=options.get("mta", "auto"),
             names=names,
             units=tuple(options.get("units", JOURNALD_UNITS)),
+            again=bool(options.get("again", False)),
         )
         self.caller = caller
         self._correlator = correlator
@@ -71,8 +72,14 @@ class Job:
         if step is not None:
             self.caller.progress(step)
             return True
-        self.caller.tell(done=plain(self._import.summary))
+        self.caller.tell(done=self._import.summary.plain())
         return False
+
+    def save(self) -> None:
+        """End early: what was read is committed, with the place from which to go on."""
+        self._import.stop()
+        while self.step():
+            pass
 
     def close(self) -> None:
         """Let go of the files."""
@@ -133,6 +140,10 @@ class Desk:
         """End what is under way; what was imported stays."""
         if self._job is not None:
             self._job.caller.tell(error=STOPPED, exit=EX_TEMPFAIL)
+            try:
+                self._job.save()
+            except PosttrailError as error:
+                log.info("an import was not saved, its lines are read again: %s", error)
             self._job.close()
             self._leaving.append(self._job.caller)
         for caller in self._leaving:

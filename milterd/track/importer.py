@@ -2,7 +2,8 @@
 
 Where posttrail-trackd holds the journal the open files are handed to it. Exit
 codes: 0; 65 not a mail log, or damaged; 66 no such file; 75 another process writes, or the
-disk is full; 77 no permission. Everything readable is imported all the same.
+disk is full; 77 no permission; 130 ended by Ctrl-C. Everything readable is imported all the
+same, and what was read when it was ended is in the journal: the same command goes on there.
 """
 
 import gc
@@ -10,30 +11,34 @@ import grp
 import json
 import os
 import shutil
+import signal
 import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
-from typing import IO
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from types import FrameType
+from typing import IO, Final
 
 import click
 
 from journal.keys import day_name, day_of
 from journal.locality import Locality
 from journal.writer import Writer, WriterBusyError
-from milterd.track import formats
-from milterd.track.bulk import Import, Options, Progress, Summary
+from milterd.track import formats, ledger, telling
+from milterd.track.bulk import Import
 from milterd.track.compressed import LogFile, open_raw
-from milterd.track.control import hand_over, plain
+from milterd.track.control import hand_over
 from milterd.track.correlate import Correlator
+from milterd.track.summary import Options, Progress, Summary
 from posttrail.cli import Globals
 from posttrail.errors import DataError, UsageError
-from posttrail.text import rfc3339
+from posttrail.process import EX_INTERRUPTED
 
-SECOND = 1_000_000
+INTERRUPTED: Final = (
+    "posttrail: interrupted; what was read is in the journal, the same command goes on from there"
+)
 
 
 @click.command("import")
@@ -43,6 +48,7 @@ SECOND = 1_000_000
 @click.option("--year", type=int, help="Of the first line, for stamps without one.")
 @click.option("--local-domain", "domains", multiple=True, metavar="D", help="A domain of ours.")
 @click.option("--mta", type=click.Choice(formats.MTAS), default="auto", help="Log format.")
+@click.option("--again", is_flag=True, help="Read what was read before, too.")
 @click.option("--keep", is_flag=True, help="Take days past a live journal's retention, too.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_obj
@@ -56,6 +62,7 @@ def import_(
     year: int | None,
     domains: tuple[str, ...],
     mta: str,
+    again: bool,
     keep: bool,
     form: str,
 ) -> int:
@@ -67,6 +74,8 @@ def import_(
         mta=mta,
         names=_names(options),
         units=options.config.log.journald_units,
+        domains=domains,
+        again=again,
     )
     with ExitStack() as stack:
         raws = [stack.enter_context(open_raw(name)) for name in files]
@@ -86,7 +95,13 @@ def import_(
             steps = _here(options, logs, writer, wanted, domains)
         began = time.monotonic()
         summary = _watch(steps)
-    _tell(summary, form, time.monotonic() - began)
+    if form == "json":
+        print(json.dumps(summary.plain(), ensure_ascii=True))
+    else:
+        print("\n".join(telling.lines(summary, time.monotonic() - began)))
+    if summary.interrupted:
+        print(INTERRUPTED, file=sys.stderr)
+        return EX_INTERRUPTED
     if summary.damaged:
         raise DataError("; ".join(summary.damaged))
     return 0
@@ -132,14 +147,17 @@ def _here(
         junk_folders=mta.junk_folders,
     )
     correlator = Correlator(writer, locality=locality, lifetime_days=mta.queue_lifetime_days)
+    if writer.bad_days:
+        ledger.forget(writer)
     job = Import(logs, correlator, writer, wanted)
     gc.disable()  # the correlator breaks its circles itself; looking for others costs a tenth
     try:
-        yield from job.steps()
+        with _gently(job.stop):
+            yield from job.steps()
     finally:
         gc.enable()
     summary = job.summary
-    if summary.messages:
+    if summary.messages and not summary.interrupted:
         for day in range(day_of(summary.first_us), day_of(summary.last_us) + 1):
             writer.compact(day_name(day))
     yield summary
@@ -159,67 +177,38 @@ def _handed(
             "mta": wanted.mta,
             "names": {key.decode(): value.decode() for key, value in wanted.names.items()},
             "units": list(wanted.units),
+            "again": wanted.again,
             "keep": keep,
         },
     )
 
 
+@contextmanager
+def _gently(stop: Callable[[], None]) -> Iterator[None]:
+    """What asks us to end is an end after the next commit; a second time it is one at once."""
+    asked = False
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        stop()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _watch(steps: Iterator[Progress | Summary]) -> Summary:
     """Drive an import to its end; with a bar where somebody is looking."""
-    if not sys.stderr.isatty():
+    shown = telling.bar() if sys.stderr.isatty() else nullcontext(telling.silent)
+    with shown as show:
         for step in steps:
             if isinstance(step, Summary):
                 return step
-        raise AssertionError("an import ends with its summary")
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[rate]}", markup=False),
-        TimeRemainingColumn(),
-    )
-    began = time.monotonic()
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("import", total=None, rate="")
-        for step in steps:
-            if isinstance(step, Summary):
-                return step
-            rate = step.lines / max(time.monotonic() - began, 0.001)
-            bar.update(
-                task,
-                description=Path(step.file).name,
-                completed=step.bytes_done,
-                total=step.bytes_all or None,
-                rate=f"{rate:,.0f} lines/s",
-            )
+            show(step)
     raise AssertionError("an import ends with its summary")
-
-
-def _tell(summary: Summary, form: str, seconds: float) -> None:
-    """The summary on stdout."""
-    if form == "json":
-        print(json.dumps(plain(summary), ensure_ascii=True))
-        return
-    period = "no stamps"
-    if summary.first_us:
-        period = f"{rfc3339(summary.first_us)} to {rfc3339(summary.last_us)}"
-    years = ", ".join(map(str, summary.years)) or "in the stamps"
-    rate = summary.lines / max(seconds, 0.001)
-    rows = [
-        ("period", period),
-        ("time zone", f"{summary.timezone} (year {years})"),
-        ("lines", f"{summary.lines:,} ({rate:,.0f} a second)"),
-        ("understood", f"{summary.understood:,}"),
-        ("ignored", f"{summary.ignored:,}"),
-        ("unknown", f"{summary.unknown:,}"),
-        ("messages", f"{summary.messages:,} new"),
-        ("rows", f"{summary.rows:,} new"),
-    ]
-    for name, value in rows:
-        print(f"{name:<11} {value}")
-    if summary.first_unknown:
-        print(f"first unknown line: {summary.first_unknown[:200]}")

@@ -18,6 +18,7 @@ from milterd import spool
 from milterd.track import losses, programs
 from milterd.track.correlate import Correlator
 from milterd.track.journald import JournalParser
+from milterd.track.shapes import Kinds
 from milterd.track.syslog import Line, Splitter
 from posttrail.config import JOURNALD_UNITS
 
@@ -37,6 +38,7 @@ class Tally:
         self.understood = 0  # told of a message or a session
         self.ignored = 0  # understood, tells nothing of mail; or another program's
         self.unknown = 0
+        self.kinds = Kinds()  # of those unknown
         self.others = 0  # of those ignored, lines that no program of the mail system wrote
         self.first_unknown = b""
         self.first_us = 0
@@ -129,6 +131,7 @@ class Intake:
 
     def _unknown(self, raw: bytes) -> None:
         self.tally.unknown += 1
+        self.tally.kinds.add(self._parser.parse(raw), raw)
         if not self.tally.first_unknown:
             self.tally.first_unknown = raw[:1000]
 

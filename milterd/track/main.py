@@ -22,7 +22,7 @@ from journal.keys import DAY_US
 from journal.locality import Locality
 from journal.writer import Writer
 from milterd import spool
-from milterd.track import formats
+from milterd.track import formats, ledger
 from milterd.track.control import Door
 from milterd.track.correlate import Correlator
 from milterd.track.follow import Follower
@@ -31,7 +31,7 @@ from milterd.track.intake import Intake
 from milterd.track.journalctl import JournalFollower
 from milterd.track.journald import JournalParser
 from milterd.track.receive import Receiver
-from milterd.track.syslog import zone
+from milterd.track.syslog import LineParser, zone
 from milterd.track.tracker import POLL_S, Source, Tracker
 from milterd.track.witness import BEAT_US
 from posttrail import config, daemon, logs
@@ -144,7 +144,17 @@ def make(
     # Where a follower began must outlast a kill before its first line: files rotate meanwhile.
     writer.commit({source.name: source.position for source in sources})
     desk = Desk(door, correlator, writer, keep_days=keep_days) if door is not None else None
-    return Tracker(sources, correlator, writer, host=host, desk=desk, keep_days=keep_days)
+    if writer.bad_days:
+        ledger.forget(writer)  # whoever imports their logs again is to be heard
+    return Tracker(
+        sources,
+        correlator,
+        writer,
+        host=host,
+        desk=desk,
+        keep_days=keep_days,
+        silent_us=mta.silent_minutes * 60_000_000,
+    )
 
 
 def _spool(directory: Path, writer: Writer, beat_us: int) -> Source:
@@ -164,7 +174,7 @@ def _log(
     """A mail log and its rotated generations."""
     name = f"log {path}"
     log.info("following file=%s", path)
-    intake = _intake(name, settings, writer, correlator, host)
+    intake = _intake(name, formats.Sniffing, settings, writer, correlator, host)
     return Source(name, Follower(path, position=writer.position(name)), intake)
 
 
@@ -174,15 +184,21 @@ def _received(
     """What the receiver keeps; ours from its first line on."""
     current = settings.log.syslog_spool / "current"
     follower = Follower(current, position=writer.position("syslog"), history=True)
-    return Source("syslog", follower, _intake("syslog", settings, writer, correlator, host))
+    intake = _intake("syslog", LineParser, settings, writer, correlator, host)
+    return Source("syslog", follower, intake)
 
 
 def _intake(
-    name: str, settings: config.Config, writer: Writer, correlator: Correlator, host: bytes
+    name: str,
+    kind: type[LineParser] | type[formats.Sniffing],
+    settings: config.Config,
+    writer: Writer,
+    correlator: Correlator,
+    host: bytes,
 ) -> Intake:
     """For the lines of a log file that go on where an earlier process stopped."""
     stamp = writer.context(f"stamp/{name}")
-    parser = formats.Sniffing(
+    parser = kind(
         timezone=zone(settings.log.timezone),
         reference_us=time.time_ns() // 1000,
         after_us=None if stamp is None else int(stamp),

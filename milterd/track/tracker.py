@@ -39,6 +39,10 @@ OPEN_MOST: Final = 20_000
 OPEN_SLACK: Final = 500  # let go of many at once: all are looked at for it
 READ_BYTES: Final = 1 << 18
 PRUNE_S: Final = 3600.0
+SILENT_S: Final = 60.0
+"""Between two counts of messages of which nothing is heard; five times that while lines come in."""
+SILENT_MOST: Final = 2_000
+"""Records that such a count reads."""
 CONTEXT: Final = "sessions/live"
 
 SECOND: Final = 1_000_000
@@ -125,6 +129,7 @@ class Tracker:
         host: bytes,
         desk: Desk | None = None,
         keep_days: int = 30,
+        silent_us: int = 7_200 * SECOND,
     ) -> None:
         self._sources = sources
         self._correlator = correlator
@@ -136,6 +141,9 @@ class Tracker:
         self._ticked = self._pruned = 0.0
         self._compacted = ""  # the day whose free pages were given back last
         self._full_until: float | None = None
+        self._silent_us = silent_us
+        self._silent = 0  # accepted, without an outcome, and nothing was heard for silent_us
+        self._counted = time.monotonic() - 4 * SILENT_S
         self.damaged = 0  # spool lines whose checksum did not fit
         saved = writer.context(CONTEXT)
         if saved is not None:
@@ -172,6 +180,9 @@ class Tracker:
         if now - self._pruned >= PRUNE_S:
             self._tidy()
             self._pruned = now
+        if now - self._counted >= (5 * SILENT_S if read else SILENT_S):
+            self._counted = now
+            self._silent = self._writer.silent(_now_us() - self._silent_us, most=SILENT_MOST)
         return read or worked
 
     def _tidy(self) -> None:
@@ -253,6 +264,7 @@ class Tracker:
         values: dict[str, float] = {
             "posttrail_trackd_open_messages": len(self._correlator),
             "posttrail_trackd_damaged_spool_lines": self.damaged,
+            "posttrail_trackd_silent_messages": self._silent,
         }
         intakes = [source.intake for source in self._sources if source.intake is not None]
         values["posttrail_trackd_unknown_lines"] = sum(each.tally.unknown for each in intakes)

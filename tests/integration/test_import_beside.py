@@ -85,8 +85,10 @@ def test_an_import_is_handed_over_and_its_summary_comes_back(parts: Parts, tmp_p
         "rows": 500,
     }
     assert is_told(parts, "plain7@example.net")
-    again = json.loads(parts.posttrail("import", "--format", "json", str(log)).stdout)
-    assert (again["lines"], again["messages"], again["rows"]) == (2500, 0, 0)
+    for options, lines in ((), 0), (("--again",), 2500):
+        told = parts.posttrail("import", *options, "--format", "json", str(log)).stdout
+        again = json.loads(told)
+        assert (again["lines"], again["messages"], again["rows"]) == (lines, 0, 0)
     imported = [span for span in parts.coverage()["intervals"] if span["source"] == "import"]
     assert [span["gapless"] for span in imported] == [None]
 

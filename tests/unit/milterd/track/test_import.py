@@ -63,7 +63,7 @@ class Journal:
         """Import; the summary."""
         domains = [word for name in LOCAL_DOMAINS for word in ("--local-domain", name)]
         year = ["--year", str(self._log.year)] if self._log.year else []
-        options = [*domains, *year, "--timezone", "UTC", "--format", "json"]
+        options = [*domains, *year, "--timezone", "UTC", "--format", "json", "--again"]
         summary: Row = json.loads(self._call("import", *options, *map(str, files)))
         return summary
 

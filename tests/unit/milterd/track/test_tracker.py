@@ -17,7 +17,7 @@ from milterd.spool import Body, SpoolWriter, encode_body
 from milterd.track.main import make
 from milterd.track.tracker import Tracker
 from milterd.track.witness import Witness
-from posttrail import config
+from posttrail import cli, config
 from tests.conftest import ExpectedLog
 
 SECOND = 1_000_000
@@ -365,3 +365,45 @@ def test_our_own_log_is_not_followed_by_ourselves(
         logging.getLogger("milterd").removeHandler(handler)
     assert settings.log.files[0].read_bytes().count(b"damaged spool line") == 6
     assert recipients(settings) == []
+
+
+def test_mail_of_which_nothing_is_heard_is_counted_and_reported(
+    settings: config.Config, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hours_ago = now_us() - 3 * 3600 * SECOND
+
+    def accepted(queue_id: str, at_us: int) -> list[bytes]:
+        return [
+            log_line(f"smtpd[9]: {queue_id}: client=mail.example.org[192.0.2.9]", at_us),
+            log_line(
+                f"qmgr[7]: {queue_id}: from=<a@example.org>, size=9, nrcpt=1 (queue active)", at_us
+            ),
+        ]
+
+    deferred = (
+        "smtp[8]: 4PbC4x469Jz3tB: to=<b@example.net>, relay=none, delay=1, delays=0/0/0/1, dsn=4.4.1,"
+        " status=deferred (connect to mx.example.net[192.0.2.25]:25: Connection timed out)"
+    )
+    append(
+        settings,
+        [
+            *accepted("4PbC4x469Jz1tL", hours_ago),  # lost: not a word since
+            *accepted("4PbC4x469Jz2tN", now_us()),  # young
+            *accepted("4PbC4x469Jz3tB", hours_ago),  # deferred is an outcome
+            log_line(deferred, hours_ago),
+            *message("4PbC4x469Jz4tD"),
+        ],
+    )
+    with Writer.open(settings.journal.directory) as writer:
+        tracker = make(settings, writer)
+        drain(tracker)
+        tracker._counted = 0.0  # it is time to count
+        while tracker.turn():
+            pass
+        assert tracker.gauges()["posttrail_trackd_silent_messages"] == 1
+        assert writer.silent(now_us(), most=0) == 2  # unread, they count as silent
+        tracker.stop()
+    arguments = ["report", "--status", "in_progress", "--silent-for", "2h", "--format", "json"]
+    assert cli.main(["--journal", str(settings.journal.directory), *arguments]) == 0
+    told = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [row["queue_ids"] for row in told] == [["4PbC4x469Jz1tL"]]

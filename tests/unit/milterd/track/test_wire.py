@@ -61,7 +61,8 @@ def test_a_message_cut_anywhere_raises_nothing(end: int) -> None:
 def test_the_form_of_a_file_is_told_by_its_first_lines() -> None:
     assert formats.sniff([FIVE % b"- x"]) == "wire"
     assert formats.sniff([b"<22>Nov 23 10:00:00 mx postfix/smtp[7]: x"]) == "wire"
-    assert formats.sniff([b'{"MESSAGE":"x"}']) == "journald"
+    assert formats.sniff([b'{"MESSAGE":"x","__REALTIME_TIMESTAMP":"1"}']) == "journald"
+    assert formats.sniff([b'{"log":"x","stream":"stdout"}']) == "syslog"
     assert formats.sniff([b"Nov 23 10:00:00 mx postfix/smtp[7]: x"]) == "syslog"
 
 
