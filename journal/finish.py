@@ -37,7 +37,7 @@ def finished(row: Draft, *, origin: bool | None, locality: Locality, let_go: Let
     filed, folder = agents.filing(row.filed, locality) if row.filed else (b"", b"")
     fate = status.decide(_facts(row, attempt, filed))
     gone = let_go(row.attempts[0]) if row.attempts else 0
-    tries = sum(event.fields[D_OUTCOME] != b"queued" for event in row.attempts)
+    tries = sum(_is_try(event.fields) for event in row.attempts)
     total = row.before + tries + gone
     daemon = attempt.fields[D_DAEMON] if attempt else b"lmtp" if row.filed else b""
     code, enhanced, text = _reply(row, attempt)
@@ -61,6 +61,11 @@ def finished(row: Draft, *, origin: bool | None, locality: Locality, let_go: Let
         direction(origin, locality.inside_domain(final or row.recipient, daemon)),
     ))  # fmt: skip
     return reported
+
+
+def _is_try(fields: tuple[bytes, ...]) -> bool:
+    """Whether somebody tried to deliver, and did not only say that he waits or gives up."""
+    return fields[D_OUTCOME] != b"queued" and not fields[D_TEXT].startswith(status.NOT_TRIED)
 
 
 def _latest(attempts: list[Event]) -> Event | None:

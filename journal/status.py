@@ -117,8 +117,8 @@ BOUNCE_WORDS: Final[_Table] = (
     ("looped", LOOP_CODES, LOOP_WORDS),
     ("expired", (), (b"have been failing for a long time",)),  # Exim (smtp.c)
 )
-NOT_TRIED: Final = b"retry time not reached"
-"""How Exim says that a message waits, and nothing was tried."""
+NOT_TRIED: Final = (b"retry time not reached", b"retry timeout exceeded")
+"""How Exim says that a message waits, or that it gives up; nothing was tried."""
 
 _EXIM_SAID: Final = (b"SMTP error from remote ", b"LMTP error after ", b"Malformed SMTP reply ")
 

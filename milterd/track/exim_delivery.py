@@ -18,7 +18,7 @@ from journal.events import ABSENT, Event
 from journal.status import reply_at
 from milterd.track import scan
 from milterd.track.exim_scan import items, seconds, tls
-from milterd.track.scan import UNKNOWN, Parsed, Unknown, address_end, codes, make
+from milterd.track.scan import UNKNOWN, Parsed, Unknown, address_end, codes, is_session, make
 from milterd.track.syslog import Line
 
 FLAGS: Final = frozenset({b"=>", b"->", b">>", b"*>", b"**", b"=="})
@@ -143,10 +143,12 @@ def _delivered(
     transport, reply = values.get(b"T", b""), values.get(b"C", b"")
     host = values.get(b"H", b"")
     relay = host if host.endswith(b"]") or b"]:" in host else transport
+    if transport == b"**bypassed**":  # a delivery to /dev/null
+        relay = transport = b""
     daemon = _agent(found.final, transport, relay, reply)
     if not transport and (found.final in _NOWHERE or found.plain in _NOWHERE):
         daemon = b"discard"
-    elif not transport:
+    elif not transport and daemon != b"discard":
         return UNKNOWN  # cut: C= or H= may be missing as well
     if flag == b"*>":  # -N: written as if, and thrown away
         daemon = b"discard"
@@ -154,18 +156,21 @@ def _delivered(
     if daemon == b"smtp":
         next_id = _next(reply)
         next_hop = b"queued" if next_id else b""
+    elif daemon == b"lmtp" and reply.endswith(b" Saved"):  # "250 2.0.0 <bob> SESSION Saved"
+        session = reply[:-6].rpartition(b"> ")[2]
+        next_id, next_hop = (session, b"lmtp") if is_session(session) else (b"", b"")
     recipient, final = _recipients(found)
     outcome = b"sent"
     if found.final.startswith(b">") and recipient:  # an answer, which is a message of its own
         outcome, reply = b"answered", found.final
-    session = values.get(b"X", b"")
+    cipher = values.get(b"X", b"")
     return make(
         line,
         scan.DELIVERY,
         queue_id,
         (
             daemon, recipient, final, relay, seconds(values.get(b"QT", b"")), b"",
-            codes(reply)[1], outcome, reply, tls(session) if session else b"", next_id, next_hop,
+            codes(reply)[1], outcome, reply, tls(cipher) if cipher else b"", next_id, next_hop,
         ),
     )  # fmt: skip
 
@@ -218,9 +223,12 @@ def _deferred(line: Line, queue_id: bytes, found: _Addressee, text: bytes) -> Ev
     values, rest = read.values, text[close + 1 :]
     error = b""
     if text[at + 7 : at + 8] != b"-" and rest.startswith(b": "):  # an errno has its words
-        host_at, colon = rest.find(b" H="), rest.find(b": ", 2)
-        if host_at >= 0 and (colon < 0 or host_at < colon):
-            error, rest = rest[2:host_at], rest[host_at:]
+        colon = rest.find(b": ", 2)
+        for key in (b" H=", b" DT="):
+            at = rest.find(key)
+            if at >= 0 and (colon < 0 or at < colon):
+                error, rest = rest[2:at], rest[at:]
+                break
     if rest.startswith((b" H=", b" DT=")):
         more = items(rest, 0, _STOP)
         values, rest = {**more.values, **values}, rest[more.end :]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Final
 
-from milterd.track.stamps import digits_end
+from milterd.track.stamps import date_of, digits_end
 from milterd.track.syslog import MAX_LINE, Line, LineParser
 
 __all__ = ["EximParser", "id_end", "inner", "looks_like_exim"]
@@ -140,13 +140,15 @@ def looks_like_exim(head: Sequence[bytes], *, named: bool = False) -> bool:
     """Whether a log that begins with these lines is Exim's own; ``named``: the user says so.
 
     ``2026-11-23 18:30:01 mx postfix/smtpd[7]: ...`` has such a stamp, too: only a message id, or
-    what Exim alone writes, tells.
+    what Exim alone writes, tells. A syslog header before that says that it is none.
     """
     for raw in head:
         line = raw.lstrip(b"\0")
         end = _stamp_end(line)
         zone = _zone_end(line, end) if end >= 0 else -1
         if zone < 0:
+            if date_of(line) is not None or (line[10:11] in b"Tt" and line[:4].isdigit()):
+                return False  # a syslog header
             continue
         text = line[_pid(line, zone + 1)[1] :]
         if named or id_end(text) > 0 or text.startswith(_BEGINNINGS):

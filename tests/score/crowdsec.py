@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.score import oracle
+from tests.score import exim_lines, oracle
 from tests.score.check import Check, lines_of, only, read_jsonl, split
 
 _NAMES = {
@@ -21,6 +21,7 @@ _HELO = "the source takes the sender for the HELO; its own kvItems have ours"
 def checks(folder: Path) -> Iterator[Check]:
     """The files whose programs are read."""
     yield from _postfix(folder)
+    yield from exim_lines.crowdsec(folder)
     for path in sorted(folder.glob("postfix-*.log")):
         yield from oracle.checks(path)
 

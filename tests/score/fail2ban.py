@@ -1,7 +1,7 @@
 """fail2ban: the client and the local time of each line that the source takes for an attack.
 
 A refusal must be an event of that client; the source reads years before August 2005. Lines that
-tell nothing of a mail (failed logins, hang-ups) must be known as such.
+tell nothing of a mail (failed logins, hang-ups) must be known as such. Courier is not read.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from milterd.track import programs
 from milterd.track.syslog import LineParser, zone
-from tests.score import sendmail_lines
+from tests.score import exim_lines, sendmail_lines
 from tests.score.check import Check, lines_of, read_jsonl, told_of
 
 _REFERENCE_US = 1_124_020_800_000_000  # 2005-08-14T12:00:00Z, the source's "now"
@@ -21,6 +21,7 @@ def checks(folder: Path) -> Iterator[Check]:
     """The files whose programs are read."""
     yield from _postfix(folder)
     yield from sendmail_lines.of_fail2ban(folder)
+    yield from exim_lines.fail2ban(folder)
 
 
 def _postfix(folder: Path) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from tests.score.check import Check, lines_of, read_jsonl, rows_of_lines
 
 _REASONS = (
     ("thrown away", "filtered", "discarded"),
+    ("exim blackhole", "filtered", "discarded"),
     ("injected again", "delivered", "piped"),
     ('without "postfix"', "delivered", "piped"),
     ("SMTPUTF8 not offered", "error", "bounced"),
