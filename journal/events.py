@@ -90,6 +90,7 @@ FIELDS: Final[dict[Kind, tuple[str, ...]]] = {
     Kind.DELIVERY: (
         "daemon", "recipient", "final_recipient", "relay", "delay", "delays",
         "enhanced_status", "outcome", "text", "tls", "next_queue_id", "next_hop", "controller",
+        "tls_policy",
     ),
     Kind.EXPIRED: ("word", "sender"),
     Kind.NOTICE: ("notice", "notice_queue_id"),

@@ -91,7 +91,7 @@ def _expanded(rows: list[Draft]) -> list[Draft]:
         row
         for row in rows
         if row.attempts
-        and len(row.attempts[0].fields) > D_CONTROLLER
+        and len(row.attempts[0].fields) == D_CONTROLLER + 1  # Sendmail's
         and row.recipient == row.final
         and address.fold(row.recipient or b"") not in spoken
     ]

@@ -5,7 +5,8 @@ Format, by the field order of Postfix's log_adhoc.c::
     QID: to=<A>[, orig_to=<A>], relay=R[, conn_use=N], delay=D[, delays=a/b/c/d]
         [, tls=T][, dsn=X.Y.Z], status=WORD (TEXT)
 
-Postfix before 2.3 has neither delays= nor dsn=. Addresses are read by their quotes,
+Postfix before 2.3 has neither delays= nor dsn=; tls= (3.11) tells of the policy, not of the
+session, which a line before it does. Addresses are read by their quotes,
 and from there to the first ``, status=`` everything is Postfix's own; behind the word
 comes one ``(``, and all up to the last ``)`` is the other side's text. Nothing is
 searched in it but the queue id that a host gave the message ("queued as").
@@ -98,21 +99,17 @@ def delivery(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:
         return UNKNOWN
     if outcome in _AGENTS_ONLY and line.daemon not in DELIVERY_AGENTS:
         return UNKNOWN
-    relay, delay, delays, session, enhanced = fields
+    relay, delay, delays, policy, enhanced = fields
     if reply.endswith(b")"):
         reply = reply[:-1]
     next_id = next_hop = b""
     if outcome == b"sent":
         next_id, next_hop = _next(line.daemon, relay, reply)
-    return make(
-        line,
-        scan.DELIVERY,
-        queue_id,
-        (
-            line.daemon, original, final, relay, delay, delays,
-            enhanced, outcome, reply, session, next_id, next_hop,
-        ),
+    told = (
+        line.daemon, original, final, relay, delay, delays,
+        enhanced, outcome, reply, b"", next_id, next_hop,
     )  # fmt: skip
+    return make(line, scan.DELIVERY, queue_id, (*told, b"", policy) if policy else told)
 
 
 def _address(text: bytes, begin: int) -> tuple[bytes, int]:

@@ -16,7 +16,7 @@ _PIECES = {
     "POSTFIX_DELAYS": ("delays", "relay=mx[192.0.2.1]:25, delay=1, delays={}, dsn=2.0.0"),
     "POSTFIX_RELAY": ("relay", "relay={}, delay=1, delays=1/0/0/0, dsn=2.0.0"),
     "POSTFIX_TLS_FEATURES": (
-        "tls",
+        "tls_policy",
         "relay=mx[192.0.2.1]:25, delay=1, delays=1/0/0/0, tls={}, dsn=2.0.0",
     ),
 }
@@ -45,8 +45,9 @@ _KEYS = {
     "from": "sender",
     "dsn": "enhanced_status",
     "sasl_username": "login",
+    "tls": "tls_policy",
     "sasl_method": "sasl_method",
-    **{key: key for key in ("relay", "delay", "delays", "tls", "proto", "helo", "size", "nrcpt")},
+    **{key: key for key in ("relay", "delay", "delays", "proto", "helo", "size", "nrcpt")},
 }
 
 

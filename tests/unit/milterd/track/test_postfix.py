@@ -97,7 +97,7 @@ DELIVERIES = {
             "relay": b"mx.example.net[2001:db8::9]:25",
             "delay": b"1",
             "delays": b"1/0/0/0",
-            "tls": b"dane/requiretls?",
+            "tls_policy": b"dane/requiretls?",
             "enhanced_status": b"4.7.1",
             "outcome": b"deferred",
             "text": b"host mx.example.net[2001:db8::9] said: 450 4.7.1 later"
