@@ -105,11 +105,11 @@ def delivery(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:
     next_id = next_hop = b""
     if outcome == b"sent":
         next_id, next_hop = _next(line.daemon, relay, reply)
-    told = (
+    attempt = (
         line.daemon, original, final, relay, delay, delays,
         enhanced, outcome, reply, b"", next_id, next_hop,
     )  # fmt: skip
-    return make(line, scan.DELIVERY, queue_id, (*told, b"", policy) if policy else told)
+    return make(line, scan.DELIVERY, queue_id, (*attempt, b"", policy) if policy else told)
 
 
 def _address(text: bytes, begin: int) -> tuple[bytes, int]:
