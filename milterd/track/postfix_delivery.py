@@ -109,7 +109,7 @@ def delivery(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:
         line.daemon, original, final, relay, delay, delays,
         enhanced, outcome, reply, b"", next_id, next_hop,
     )  # fmt: skip
-    return make(line, scan.DELIVERY, queue_id, (*attempt, b"", policy) if policy else told)
+    return make(line, scan.DELIVERY, queue_id, (*attempt, b"", policy) if policy else attempt)
 
 
 def _address(text: bytes, begin: int) -> tuple[bytes, int]:
