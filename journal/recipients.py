@@ -91,7 +91,7 @@ def _expanded(rows: list[Draft]) -> list[Draft]:
         row
         for row in rows
         if row.attempts
-        and len(row.attempts[0].fields) == D_CONTROLLER + 1  # Sendmail's
+        and _is_sendmails(row.attempts[0].fields)
         and row.recipient == row.final
         and address.fold(row.recipient or b"") not in spoken
     ]
@@ -100,6 +100,13 @@ def _expanded(rows: list[Draft]) -> list[Draft]:
     for row in made:
         row.recipient = alias.recipient
     return [row for row in rows if row is not alias]
+
+
+def _is_sendmails(fields: tuple[bytes, ...]) -> bool:
+    """Whether an attempt may name a controller; a TLS policy behind it is Postfix's."""
+    if len(fields) <= D_CONTROLLER:
+        return False
+    return len(fields) == D_CONTROLLER + 1 or not fields[D_CONTROLLER + 1]
 
 
 def _probes(leg: Leg) -> bool:
