@@ -39,12 +39,12 @@ def without(events: Sequence[Event]) -> list[Event]:
     told: dict[tuple[int, bytes, int, tuple[bytes, ...]], list[int]] = {}
     for place, event in enumerate(events):
         if event.source == JOURNALD:
-            told.setdefault(_said(event), []).append(place)
+            told.setdefault(said(event), []).append(place)
     kept: list[Event | None] = list(events)
     for place, event in enumerate(events):
         if event.source != LOG:
             continue
-        for other in told.get(_said(event), ()):
+        for other in told.get(said(event), ()):
             original = kept[other]
             if original is not None and is_echo(event, original):
                 kept[place] = None
@@ -60,7 +60,7 @@ def same(one: Event, other: Event) -> bool:
     return (
         one.source == LOG
         and other.source == JOURNALD
-        and _said(one) == _said(other)
+        and said(one) == said(other)
         and is_echo(one, other)
     )
 
@@ -78,7 +78,7 @@ def is_echo(logged: Event, told: Event) -> bool:
     return told.at_us - BEFORE_US <= logged.at_us <= told.at_us + AFTER_US
 
 
-def _said(event: Event) -> tuple[int, bytes, int, tuple[bytes, ...]]:
+def said(event: Event) -> tuple[int, bytes, int, tuple[bytes, ...]]:
     """All that both sources have in common."""
     fields = event.fields
     place = _TLS_AT.get(event.kind)

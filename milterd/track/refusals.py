@@ -67,7 +67,7 @@ class Refusals:
 
     def of_line(self, event: Event, host: bytes) -> Open | None:
         """The message a refusal line belongs to, or is already in; None: it is a new one."""
-        candidates = self._candidates(_line_key(event), host, event.at_us)
+        candidates = self._candidates(line_key(event), host, event.at_us)
         for message in candidates:
             if event in message.events:
                 return message
@@ -105,7 +105,7 @@ class Refusals:
         return found
 
 
-def _line_key(event: Event) -> bytes:
+def line_key(event: Event) -> bytes:
     """The door key of a refusal line: by port where the line has it."""
     fields = event.fields
     if fields[9].isdigit() and len(fields[9]) <= 5:
@@ -132,7 +132,7 @@ def _keys(events: Iterable[Event]) -> list[bytes]:
         elif event.kind == kinds.DOOR:
             line = event if not event.queue_id else behind_proxy(event, start)
             if line is not None:
-                found[_line_key(line)] = None
+                found[line_key(line)] = None
     return list(found)
 
 

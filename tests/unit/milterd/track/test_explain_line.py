@@ -1,9 +1,12 @@
 """explain-line tells about any line, and nothing of it reaches the terminal raw."""
 
-import pytest
-from click.testing import CliRunner
+import subprocess
+import sys
+from pathlib import Path
 
-from milterd.track.explain_line import explain, verb
+import pytest
+
+from milterd.track.explain_line import explain
 
 HEADER = b"Nov 23 18:30:01 mx postfix/"
 
@@ -48,8 +51,31 @@ def test_why_a_line_gives_nothing(line: bytes, why: str) -> None:
     assert all(word.isprintable() for word in words)
 
 
-def test_the_verb_reads_standard_input() -> None:
-    result = CliRunner().invoke(verb, input=HEADER + b"qmgr[7]: AB12: removed\nx\n")
-    assert result.exit_code == 0
-    assert "event: removed" in result.output
-    assert "no syslog header" in result.output
+def test_the_verb_reads_standard_input(tmp_path: Path) -> None:
+    """Without a journal, too: the configured one need not exist."""
+    settings = tmp_path / "posttrail.toml"
+    settings.write_text(f'[journal]\ndirectory = "{tmp_path}/journal"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "posttrail.cli", "--config", str(settings), "explain-line"],
+        input=HEADER + b"qmgr[7]: AB12: removed\nx\n",
+        capture_output=True,
+        check=True,
+    )
+    assert b"event: removed" in done.stdout
+    assert b"no syslog header" in done.stdout
+    assert b"joined" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            b"<22>1 2026-11-23T18:30:01Z mx postfix/qmgr 7 - - AB12: removed",
+            ["form: wire", "event: removed"],
+        ),
+        (b"2026-11-23 18:30:01 1vN3xY-000000001Kp-0abc Completed", ["form: exim"]),
+    ],
+)
+def test_the_form_of_each_line_is_told_by_itself(line: bytes, words: list[str]) -> None:
+    told = explain(line)
+    assert [word for word in words if word not in told] == []
