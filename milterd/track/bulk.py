@@ -66,7 +66,7 @@ class Import:
         self._years: dict[LogFile, int | None] = {}
         self._stopping = False
         self._saved = time.monotonic()
-        self.summary = Summary(timezone=str(self._zone or "/".join(time.tzname)))
+        self.summary = Summary(timezone=str(self._zone or "/".join(dict.fromkeys(time.tzname))))
         signature = options.signature(self.summary.timezone)
         self._ledger = Ledger(writer, signature, again=options.again)
 
