@@ -12,7 +12,7 @@ from milterd.track.scan import UNKNOWN, Parsed, make
 from milterd.track.sendmail_parts import host, id_end, part, peer, unescape
 from milterd.track.syslog import Line
 
-TAGS: Final = (
+TAGS: Final[tuple[bytes, ...]] = (
     b"sendmail", b"sm-mta", b"sm-msp-queue", b"sm-msp", b"sm-que", b"sm-client", b"sm-msa",
     b"sm-acceptingconnections",
 )  # fmt: skip
@@ -46,7 +46,7 @@ _CHATTER: Final = (
     b"Possible SMTP", b"invalid domain name", b"smtpquit: ", b"sync_dir", b"sm_", b"ldap",
     b"timeout ", b"in background", b"finis", b"disconnect", b"unlink", b"unlock", b"locked",
     b"dowork", b"assigned id", b"dropenvelope", b"sendenvelope", b"changed", b"too young",
-    b"<-- ", b"--- ", b"-- ", b"quarantine=", b"Saved message ", b"cert ", b"Bad line",
+    b"poststats", b"error: ", b"Sending ", b"--- ", b"-- ", b"quarantine=", b"Saved message ", b"cert ", b"Bad line",
     b"fill_fd", b"safesasl", b"getauth", b"usershellok", b"dns", b"clt_features", b"stat=",
     b"control socket", b"persistent queue runner", b"proc_list_probe", b"dumping state",
     b"include ", b"filesys_update", b"Losing", b"inconsistent", b"x-connect", b"milter: ",
@@ -131,6 +131,8 @@ def _of_message(line: Line, queue_id: bytes, begin: int) -> Parsed:
     child = id_end(text[begin : begin + 24])
     if child > 0 and text.startswith(b": ", begin + child):
         return _notice(line, queue_id, text[begin : begin + child], begin + child + 2)
+    if text.startswith(b"<-- ", begin):
+        return None  # what the client said, from log level 15 on
     told = UNKNOWN if text[begin : begin + 1] == b"<" else _chatter(line, begin)
     return sendmail_door.told_client(line, queue_id, begin) if told is UNKNOWN else told
 
