@@ -61,7 +61,12 @@ def rows_of(
                 hop = row.terminal is not None
                 row.before += len(row.attempts) - hop
                 passed.setdefault(onward, []).append(row)
-        rows.extend(_spoken(leg, rows, passed))
+        for row in _spoken(leg, rows, passed):
+            onward = _onward(row, legs) if row.door is None and len(legs) > 1 else None
+            if onward is None:
+                rows.append(row)
+            else:
+                passed.setdefault(onward, []).append(row)
     rows = _expanded(rows)
     if sessions:
         rows = agents.filed(rows, sessions)
@@ -131,7 +136,7 @@ def _delivered(leg: Leg, arrivals: list[Draft]) -> list[Draft]:
         key = (spoken, final)
         rows = found.get(key)
         if rows is None:
-            sources = _sources(spoken, arrived, arrivals) if arrivals else []
+            sources = _sources(spoken, arrived, arrivals, leg) if arrivals else []
             heard.update(map(id, sources))
             rows = [_moved(source, leg, final) for source in sources] or [Draft(spoken, final, leg)]
             found[key] = rows
@@ -146,13 +151,18 @@ def _delivered(leg: Leg, arrivals: list[Draft]) -> list[Draft]:
 
 
 def _sources(
-    spoken: bytes, arrived: dict[bytes, list[Draft]], arrivals: list[Draft]
+    spoken: bytes, arrived: dict[bytes, list[Draft]], arrivals: list[Draft], leg: Leg
 ) -> list[Draft]:
     """The rows of the leg before that a recipient of this leg comes from."""
     sources = arrived.get(address.fold(spoken))
-    if sources is None:
-        return arrivals if len(arrivals) == 1 else []
-    return sources
+    if sources is not None:
+        return sources
+    if len(arrivals) != 1:
+        return []
+    # The only one that arrived is what this one was made of, unless this leg names it as well.
+    alone = next(iter(arrived))
+    named = any(address.fold(leg.spoken(event)) == alone for event in leg.deliveries)
+    return [] if named else arrivals
 
 
 def _moved(row: Draft, leg: Leg, final: bytes | None) -> Draft:

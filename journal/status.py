@@ -103,6 +103,15 @@ DEFERRAL_WORDS: Final[_Table] = (
     ),
 )  # fmt: skip
 
+KEPT_WORDS: Final = (
+    b" blocked (",
+    b"discarded, id=",
+    b"ok, discarded",
+    b"virus detected; discarded email",
+    b"block mail to <",
+)
+"""How filters say that they took a message and gave it to nobody."""
+
 LOOP_CODES: Final = (b"4.6",)
 LOOP_WORDS: Final = (
     b"loops back to myself",
@@ -287,18 +296,24 @@ def _sent(facts: Facts) -> Fate:
     if facts.daemon == b"pipe":
         return Fate(_DELIVERED, "piped")
     lowered = facts.text.lower()
-    # A content filter takes a message with 2xx and keeps it: amavisd, Proxmox Mail Gateway.
+    # A content filter takes a message with 2xx and keeps it: amavisd, Proxmox, clamsmtpd.
     if holds(lowered, b"quarantine"):
         return Fate(_FILTERED, "quarantined")
-    if (
-        holds(lowered, b" blocked (")
-        or holds(lowered, b"discarded, id=")
-        or holds(lowered, b"ok, discarded")
-    ):
+    if lowered.endswith(b", bounce") and holds(lowered, b" ok, id="):  # amavisd tells the sender
+        return Fate(_ERROR, "bounced")
+    if _is_kept(lowered):
         return Fate(_FILTERED, "quarantined" if facts.verdict == b"quarantine" else "discarded")
     if facts.daemon in STORING:
         return Fate(_DELIVERED, "stored")
     return Fate(_DELIVERED, "relayed")
+
+
+def _is_kept(lowered: bytes) -> bool:
+    """Whether a filter says that it took the message and gave it to nobody."""
+    for words in KEPT_WORDS:  # noqa: SIM110 - this runs for every message
+        if holds(lowered, words):
+            return True
+    return False
 
 
 def decide(facts: Facts) -> Fate:

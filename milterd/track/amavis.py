@@ -73,7 +73,7 @@ def _decision(line: Line, begin: int, *, blocked: bool) -> Parsed:
         return UNKNOWN
     identity = _identity(text, envelope.end)
     if not identity.queue_id and not identity.message_id:
-        return None  # a line a recipient of log_recip_templ: says what the main line says
+        return None  # log_recip_templ: says what the main line says
     reason = _REASONS.get(category, category.lower().replace(b"-", b"_"))
     said = (b"amavis", _action(actions or b"", text, blocked=blocked), reason)
     return _events(line, said, envelope, identity, text[begin:])
@@ -100,9 +100,11 @@ def _envelope(text: bytes, begin: int) -> _Envelope | None:
         return None
     at = client.end()
     end = address_end(text, at)
-    if end < 0 or not text.startswith(b" -> <", end + 1):
+    if end < 0 or not text.startswith((b" -> <", b" -> ,"), end + 1):
         return None
     sender = text[at + 1 : end]
+    if text.startswith(b",", end + 5):  # a line a recipient names none where it is blocked
+        return _Envelope(client[1] or b"", sender, [], end + 5)
     recipients: list[bytes] = []
     at = end + 5
     while len(recipients) < MOST_RECIPIENTS:

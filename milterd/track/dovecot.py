@@ -112,6 +112,7 @@ class _Action(NamedTuple):
     folder: bytes
     at: int
     inside: int  # up to here the text is an address, which may imitate an action
+    untold: bool = False  # the reply to Postfix does not name the session
 
 
 def parse(line: Line) -> Parsed:
@@ -138,8 +139,8 @@ def parse(line: Line) -> Parsed:
         return None if troubled or _is_sieves(text, begin) else UNKNOWN
     if not told.action:
         return None
-    if text[:name_end] != b"lmtp":
-        session = b""  # nobody else knows it
+    if text[:name_end] != b"lmtp" or told.untold:
+        session = b""  # Postfix does not know it
     message_id = _message_id(text, begin, told.at)
     filed = (text[:name_end], told.action, user, told.folder, message_id, text[told.at :])
     return make(line, scan.FILED, session, filed)
@@ -191,7 +192,8 @@ def _told(text: bytes, begin: int) -> _Action | None:
     """The action of the text: the last that is whole and not inside an address."""
     plain = begin + 7 if text.startswith(b"sieve: ", begin) else begin
     if text.startswith(b"Execution of script ", plain):
-        return _Action(FAILED, b"", plain, len(text))
+        kept = b" but implicit keep was successful" in text
+        return _Action(FAILED, b"", plain, len(text), not kept)
     best = None
     limit = min(len(text), begin + _WINDOW)
     at = plain
@@ -218,7 +220,8 @@ def _action(text: bytes, at: int) -> _Action | None:
         inside = _address(text, end, shape)
         return None if inside < 0 else _Action(action, b"", at, inside)
     folder = _folder(text[end:], shape)
-    return None if folder is None else _Action(action, folder_name(folder), at, at)
+    untold = action == FAILED
+    return None if folder is None else _Action(action, folder_name(folder), at, at, untold)
 
 
 def _address(text: bytes, begin: int, shape: int) -> int:

@@ -2,13 +2,15 @@
 
 Forms: ``syslog`` (RFC 3164 and RFC 3339 headers, milterd.track.syslog), ``exim`` (Exim's own main
 log, milterd.track.exim_header), ``wire`` (RFC 5424, and lines that kept their ``<PRI>``,
-milterd.track.wire), ``journald`` (``journalctl -o json``, milterd.track.journald). Raises nothing.
+milterd.track.wire), ``journald`` (``journalctl -o json``, milterd.track.journald), ``dovecot``
+(the file that Dovecot writes itself, milterd.track.dovecot_header). Raises nothing.
 """
 
 from collections.abc import Sequence
 from datetime import tzinfo
 
 from journal.events import Source
+from milterd.track.dovecot_header import DovecotParser, looks_like_dovecot
 from milterd.track.exim_header import EximParser, looks_like_exim
 from milterd.track.journald import JournalParser
 from milterd.track.syslog import Line, LineParser, Splitter
@@ -27,7 +29,7 @@ def sniff(head: Sequence[bytes], mta: str = "auto") -> str:
         return "wire"
     if mta in ("auto", "exim") and looks_like_exim(head, named=mta == "exim"):
         return "exim"
-    return "syslog"
+    return "dovecot" if looks_like_dovecot(head) else "syslog"
 
 
 def splitter(
@@ -47,7 +49,9 @@ def splitter(
         return JournalParser(reference_us=reference_us, units=units, bare=True)
     if form == "exim":
         return EximParser(timezone=timezone, reference_us=reference_us, after_us=after_us)
-    kind: type[WireParser] | type[LineParser] = WireParser if form == "wire" else LineParser
+    kind: type[WireParser] | type[LineParser] | type[DovecotParser] = LineParser
+    if form in ("wire", "dovecot"):
+        kind = WireParser if form == "wire" else DovecotParser
     return kind(timezone=timezone, reference_us=reference_us, year=year, after_us=after_us)
 
 
@@ -94,7 +98,7 @@ class Sniffing:
         """Split one line."""
         if not self._known:
             form = sniff([line])
-            if form in ("exim", "wire"):
+            if form in ("exim", "wire", "dovecot"):
                 before = self._splitter
                 self._splitter = splitter(
                     form,

@@ -8,12 +8,13 @@ Format (MailScanner 4 and 5; an id is Postfix's queue id, a dot and five digits)
     Non-delivery of Spam: message ID from SENDER to RECIPIENT,RECIPIENT with subject TEXT
     Requeue: ID to QID
 
-``Requeue`` is a hop: the message goes on under the second id. Raises nothing.
+``Requeue`` makes another queue file of the message. Raises nothing.
 """
 
 import re
 from typing import Final
 
+from journal.events import ABSENT
 from milterd.track import scan
 from milterd.track.scan import UNKNOWN, Parsed, make
 from milterd.track.syslog import Line
@@ -93,9 +94,11 @@ def _actions(line: Line, word: bytes, actions: list[bytes]) -> Parsed:
 
 
 def _requeued(line: Line, word: bytes, onward: bytes) -> Parsed:
-    """A hop for all recipients; the lines of the next queue file name them."""
+    """The message goes on under another queue id, as after ``postsuper -r``, for all that wait."""
     queue_id = _queue_id(word)
     if not queue_id or not onward.isalnum():
         return UNKNOWN
-    way = (PROGRAM, b"", b"", PROGRAM, b"", b"", b"2.0.0", b"sent", line.text, b"")
-    return make(line, scan.DELIVERY, queue_id, (*way, onward, b"requeued"))
+    return [
+        make(line, scan.REQUEUED, queue_id, (PROGRAM,)),
+        make(line, scan.PICKUP, onward, (b"", ABSENT, queue_id)),
+    ]

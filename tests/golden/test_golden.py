@@ -6,6 +6,10 @@ row, every field of the report but ``id`` and ``row``, null where it is left out
 changed after the recording: in short-queue-ids the second message got the first one's queue
 id and comes an hour later, in rfc3339 the stamps of two-fates took the other form. exim-* is the
 main log of a private Exim 4.96 (Debian's, unpacked) in a network of its own.
+
+The logs with Dovecot, amavis, spamd and postgrey were recorded by ``record.py`` beside this file
+(Dovecot 2.3.19, amavis 2.13, SpamAssassin 4.0). Two were not recorded but written after the
+program's source: proxmox-filter (pmg-smtp-filter) and mailscanner-requeue (MailScanner 5).
 """
 
 import json

@@ -3,9 +3,10 @@
 import pytest
 
 from journal.events import Event, Kind, named
+from milterd.track.formats import sniff, splitter
 from milterd.track.mutf7 import folder_name
 from milterd.track.programs import UNKNOWN, Parsed, parse
-from milterd.track.syslog import Line
+from milterd.track.syslog import Line, zone
 
 SESSION = b"hz3kESIo+1/dLgAAWP5Hkg"
 PREFIX = b"lmtp(bob@example.com)<4242><%s>: " % SESSION
@@ -113,8 +114,10 @@ def test_what_else_a_script_does(text: bytes, action: bytes) -> None:
     ],
 )
 def test_what_could_not_be_stored(text: bytes, folder: bytes) -> None:
-    assert filed(PREFIX + text) == stored(folder) | {"action": b"failed"}
-    assert filed(PREFIX + b"Error: " + text) == stored(folder) | {"action": b"failed"}
+    # Dovecot names its session only where it took the mail.
+    expected = {name: said for name, said in stored(folder).items() if name != "id"}
+    assert filed(PREFIX + text) == expected | {"action": b"failed"}
+    assert filed(PREFIX + b"Error: " + text) == expected | {"action": b"failed"}
 
 
 def test_a_script_that_failed_before_any_action() -> None:
@@ -276,3 +279,35 @@ def test_a_long_line_costs_no_more_than_its_length() -> None:
     ):
         read(PREFIX + b"msgid=" + piece * 4000)
         read(b"lmtp(" + piece * 4000)
+
+
+# -- the file that Dovecot writes itself ----------------------------------------------------
+
+OWN = b"lmtp(bob smith@example.com)<4242><%s>: Info: msgid=<a@example.net>: saved mail to INBOX" % (
+    SESSION
+)
+NOW_US = 1_795_458_601_000_000  # 2026-11-23T18:30:01Z
+
+
+@pytest.mark.parametrize(
+    "stamp", [b"Nov 23 18:30:01 ", b"2026-11-23 18:30:01 ", b"2026-11-23T18:30:01+00:00 "]
+)
+def test_dovecots_own_log_file(stamp: bytes) -> None:
+    head = [stamp + b"master: Info: Dovecot v2.3.19.1 (9b53102964) starting up for lmtp", OWN]
+    assert sniff(head) == "dovecot"
+    parser = splitter("dovecot", timezone=zone("UTC"), reference_us=NOW_US)
+    line = parser.parse(stamp + OWN)
+    assert line == Line(NOW_US, b"", b"dovecot", b"", b"dovecot", 0, OWN)
+    event = parse(line)
+    assert isinstance(event, Event)
+    assert named(event)["user"] == b"bob smith@example.com"
+    assert parser.last_us is not None
+
+
+def test_other_lines_in_dovecots_own_log_file() -> None:
+    parser = splitter("dovecot", timezone=zone("UTC"), reference_us=NOW_US)
+    line = parser.parse(b"Nov 23 18:30:01 mx postfix/smtpd[7]: connect from x[192.0.2.1]")
+    assert line is not None
+    assert (line.host, line.daemon) == (b"mx", b"smtpd")
+    assert parser.parse(b"no stamp: Info: at all") is None
+    assert sniff([b"Nov 23 18:30:01 mx dovecot: master: Info: x"]) == "syslog"

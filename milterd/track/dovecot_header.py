@@ -1,0 +1,85 @@
+"""Split the lines of the log file that Dovecot writes itself (``log_path``, ``info_log_path``).
+
+Format (log_timestamp of Dovecot's 10-logging.conf, ``%b %d %H:%M:%S `` where it is not set): the
+stamp of a syslog line, or a full date and time, then no host and no tag but what Dovecot says,
+``lmtp(bob@example.com)<4242><SESSION>: Info: ...``. So the host is b"", the tag ``dovecot``. Lines
+with a host and a tag of their own are split as syslog's. Raises nothing.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Final
+
+from milterd.track.syslog import Line, LineParser
+
+_STAMP: Final = re.compile(
+    rb"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*) (?=\S)"
+)
+_SAYS: Final = re.compile(
+    rb"[a-z][a-z0-9-]{1,30}(?:\(|: (?:Debug|Info|Warning|Error|Fatal|Panic): )"
+)
+_SYSLOG_TAG: Final = b"- dovecot: "
+
+
+def looks_like_dovecot(head: Sequence[bytes]) -> bool:
+    """Whether one of the first lines of a log is in Dovecot's own form."""
+    return any(_begin(line) > 0 for line in head[:3])
+
+
+def _begin(line: bytes) -> int:
+    """Where Dovecot's words begin; 0 where the line is not in its own form."""
+    stamp = _STAMP.match(line)
+    if stamp is None or _SAYS.match(line, stamp.end()) is None:
+        return 0
+    return stamp.end()
+
+
+class DovecotParser:
+    """Splits the lines of one file, in the file's order: a ``Splitter``."""
+
+    def __init__(
+        self,
+        *,
+        timezone: tzinfo | None,
+        reference_us: int,
+        year: int | None = None,
+        after_us: int | None = None,
+    ) -> None:
+        """Begin a file; the arguments are LineParser's."""
+        self._lines = LineParser(
+            timezone=timezone, reference_us=reference_us, year=year, after_us=after_us
+        )
+
+    @property
+    def reference_us(self) -> int:
+        """The newest time that a year-less stamp may have."""
+        return self._lines.reference_us
+
+    @reference_us.setter
+    def reference_us(self, at_us: int) -> None:
+        self._lines.reference_us = at_us
+
+    @property
+    def year(self) -> int | None:
+        """Of the latest year-less stamp."""
+        return self._lines.year
+
+    @year.setter
+    def year(self, year: int | None) -> None:
+        self._lines.year = year
+
+    @property
+    def last_us(self) -> int | None:
+        """About when the latest line was written."""
+        return self._lines.last_us
+
+    def parse(self, line: bytes, /) -> Line | None:
+        """Split one line, given without its newline; None where it has no header."""
+        begin = _begin(line)
+        if not begin:
+            return self._lines.parse(line)
+        told = self._lines.parse(line[:begin] + _SYSLOG_TAG + line[begin:])
+        if told is None:
+            return None
+        return Line(told.at_us, b"", told.instance, b"", told.daemon, 0, told.text)
