@@ -33,6 +33,7 @@ HOT = {
         dovecot
         exim exim_delivery exim_door exim_header exim_sa exim_scan
         filters
+        hearsay
         intake
         journald
         kin

@@ -16,6 +16,7 @@ import logging
 import os
 import time
 from collections.abc import Container, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
@@ -198,10 +199,12 @@ class Writer:
         end_us: int,
         *,
         skip: Container[bytes] = (),
+        most: int = 0,
     ) -> list[Record]:
         """The committed records with that value and begin <= time <= end, newest first.
 
-        Those whose id is in ``skip`` are passed over without being read.
+        Those whose id is in ``skip`` are passed over without being read. ``most``: of each
+        day so many of the newest at most; 0: all.
         """
         first, last = day_of(begin_us), day_of(end_us) + 1  # + 1: its time may have moved back
         days_within = [
@@ -219,7 +222,8 @@ class Writer:
             if opened.begins(b"x", key):  # a miss ends here: it is the rule
                 span = Span(begin_us // 1000, end_us // 1000 + 1)
                 hit = hits.newest_first([Day(day, opened)], [Term(key)], span, self._time_of)
-                ids = [each.id for each in hit if each.id not in skip]
+                unread = (each.id for each in hit if each.id not in skip)
+                ids = list(islice(unread, most or None))
                 found += self._verified(opened, ids, wanted, begin_us, end_us)
         found.sort(key=lambda record: (record.message.time_us, record.id), reverse=True)
         return found

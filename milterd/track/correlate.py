@@ -16,14 +16,13 @@ on the events alone, so that a crash between and a replay after change nothing:
 
 from typing import Final
 
-from journal import address, kinds
+from journal import kinds
 from journal.events import STARTS, Event
 from journal.locality import Locality
 from journal.places import KIND, QUEUE_ID, SAID
-from journal.records import FLAG_AMBIGUOUS
-from milterd.track import kin, late, strays
+from milterd.track import kin, strays
+from milterd.track.hearsay import Hearsay
 from milterd.track.lives import (
-    DAY,
     LAG_US,
     SECOND,
     Life,
@@ -37,9 +36,6 @@ from milterd.track.memory import HOP_US, Memory, Store, insert
 from milterd.track.refusals import behind_proxy
 from milterd.track.sessions import Sessions
 
-NOTICE_US: Final = 35 * DAY
-"""A notice comes back no longer than this after its message (journal retention, and some)."""
-
 _SENT: Final = b"sent"
 
 
@@ -49,6 +45,7 @@ class Correlator:
     def __init__(self, store: Store, *, locality: Locality, lifetime_days: int = 5) -> None:
         self._store = store
         self._memory = Memory(store, locality=locality, lifetime_days=lifetime_days)
+        self._hearsay = Hearsay(self._memory)
         self.sessions = Sessions()
         self._instance = b""  # of the line that is being taken
 
@@ -88,7 +85,7 @@ class Correlator:
         if not event[QUEUE_ID]:
             if kind == kinds.DOOR:
                 return self._take_refusal(event, host)
-            return self._take_stray(event, host)
+            return self._hearsay.take(event, host, self.sessions)
         if self.sessions.known:
             event = self.sessions.enrich(event, host)
         message = self._join(event, host)
@@ -121,9 +118,8 @@ class Correlator:
         for refused in self._memory.refusals.of_transaction(events, message):
             self._memory.merge(message, refused)
         self._memory.refusals.register(message, events)
-        notice = late.notice(events) if transaction.fields[7] == b"" else None
-        if notice is not None:
-            self._take_notice(notice, host)
+        if transaction.fields[7] == b"":
+            self._hearsay.take_notice(events, host)
         return message
 
     def _join(self, event: Event, host: bytes) -> Open:
@@ -139,23 +135,24 @@ class Correlator:
                 if fields[10]:
                     self._follow(message, event, fields[10])
                 elif kin.hands_over(event):
-                    self._meet(life)
+                    self._hearsay.meet(life)
         elif kind == kinds.MESSAGE_ID:
             self._recall(life)
-            self._named(life)
+            self._hearsay.named(life, self.sessions)
             if life.message.mentions:
                 self._onward(life)
         elif kind == kinds.QUEUED:
             if kin.may_meet(life):
-                self._meet(life)
+                self._hearsay.meet(life)
             if self.sessions.strays.clients and life.start is not None:
-                self._claim(life, strays.client_key(life.start.fields[1], event.fields[0]))
+                name = strays.client_key(life.start.fields[1], event.fields[0])
+                self._hearsay.claim(life, name, self.sessions)
         elif kind == kinds.FILED:
             if not event.fields[4]:
                 return life.message
             self._memory.kin.register(life.message, event.fields[4])
             if kin.is_session(life.message):
-                self._meet(life)
+                self._hearsay.meet(life)
         elif kind == kinds.DOOR and event.fields[0] == b"proxy-accept":
             self._behind_proxy(life, event, host)
         elif kind == kinds.NOTICE and event.fields[1]:
@@ -176,7 +173,7 @@ class Correlator:
             if origin is not None and origin.message is not life.message:
                 self._memory.merge(origin.message, life.message)
         elif life.message_id:
-            self._meet(life)
+            self._hearsay.meet(life)
 
     # -- lives ------------------------------------------------------------------------
 
@@ -286,116 +283,7 @@ class Correlator:
                 self._memory.merge(message, life.message)
                 return
 
-    # -- one Message-ID ---------------------------------------------------------------
-
-    def _named(self, life: Life) -> None:
-        """A queue file's Message-ID is known: who speaks of it without a queue id?"""
-        known = self._memory.kin
-        known.register(life.message, life.message_id)
-        if self.sessions.strays:
-            self._claim(life, life.message_id)
-        if (
-            len(known.of(life.message.host, life.message_id)) > 1
-            or kin.begins_here(life)
-            or any(
-                event.kind == kinds.DELIVERY and kin.hands_over(event)
-                for event in life.message.events
-            )
-        ):
-            self._meet(life)
-
-    def _meet(self, life: Life) -> None:
-        """Messages with this Message-ID: is one what a program gave back, or what Dovecot filed?"""
-        host, message_id = life.message.host, life.message_id
-        if not message_id:
-            return
-        begin_us, end_us = life.first_us - HOP_US, life.first_us + self._memory.lifetime_us
-        self._memory.kin.fetch(host, message_id, begin_us, end_us)
-        message = life.message
-        givers: list[Open] = []
-        takers: list[Open] = []
-        for other in self._memory.kin.of(host, message_id):
-            if other is message:
-                continue
-            if kin.was_filed(other, message) or kin.gave_back(other, life):
-                givers.append(other)
-            elif kin.was_filed(message, other) or any(
-                one.message_id == message_id and kin.gave_back(message, one) for one in other.lives
-            ):
-                takers.append(other)
-        if len(givers) > 1:
-            message.flags |= FLAG_AMBIGUOUS
-            message.dirty = True
-            givers = []
-        for other in takers:
-            self._memory.merge(message, other)
-        for other in givers:
-            self._memory.merge(other, message)
-
-    def _take_stray(self, event: Event, host: bytes) -> Open | None:
-        """A filter's or Dovecot's line that names no queue id."""
-        if event.kind not in (kinds.VERDICT, kinds.FILED):
-            return None
-        message_id = strays.message_id_of(event)
-        if message_id:
-            begin_us, end_us = event.at_us - HOP_US, event.at_us + LAG_US
-            self._memory.kin.fetch(host, message_id, begin_us, end_us)
-            lives = [
-                life
-                for message in self._memory.kin.of(host, message_id)
-                for life in message.lives
-                if life.message_id == message_id and begin_us <= life.first_us <= end_us
-            ]
-            if lives:
-                return self._speak_of(min(lives, key=lambda life: life.first_us), event)
-        self.sessions.keep(event, host)
-        return None
-
-    def _claim(self, life: Life, name: bytes) -> None:
-        """Take the strays that waited for this queue file's Message-ID or client."""
-        host = life.message.host
-        for event in self.sessions.claim(host, name):
-            if abs(event.at_us - life.first_us) <= HOP_US:
-                self._speak_of(life, event)
-            else:
-                self.sessions.keep(event, host)
-
-    def _speak_of(self, life: Life, event: Event) -> Open:
-        """Give a message an event that named no queue id."""
-        owned = event._replace(queue_id=life.queue_id)
-        if owned not in life.message.events:
-            self._memory.add(life.message, owned)
-        return life.message
-
-    # -- notices from outside ---------------------------------------------------------
-
-    def _take_notice(self, notice: late.Notice, host: bytes) -> None:
-        """Tell the message that a failure notice proves to have come back."""
-        for parent in self._parents(notice, host):
-            record = parent.stored
-            names = [row.recipient or b"" for row in record.message.rows] if record else []
-            failed = late.came_back(notice, names or _recipients(parent))
-            if not failed or not parent.lives:
-                continue
-            for recipient in failed:
-                told = (recipient, notice.queue_id, b"notice", notice.subject)
-                self._speak_of(
-                    parent.lives[0],
-                    Event(notice.at_us, kinds.LATE_BOUNCE, 0, 0, b"", told),
-                )
-            return
-
-    def _parents(self, notice: late.Notice, host: bytes) -> list[Open]:
-        """The messages that a notice may be about, the likeliest first: it went to their sender."""
-        begin_us, sender = notice.at_us - NOTICE_US, address.fold(notice.sender)
-        found: list[Open] = []
-        for message_id in notice.message_ids:
-            self._memory.kin.fetch(host, message_id, begin_us, notice.at_us)
-            found += self._memory.kin.of(host, message_id)
-        if late.verp(notice.sender):
-            self._memory.bring(host, b"s", notice.sender, begin_us, notice.at_us)
-            found += self._memory.all()
-        return [one for one in found if any(_sent_by(life, sender) for life in one.lives)]
+    # -- the door ---------------------------------------------------------------------
 
     def _behind_proxy(self, life: Life, event: Event, host: bytes) -> None:
         """A before-queue filter gave the mail on: the outer session, as the milter saw it.
@@ -410,8 +298,6 @@ class Correlator:
         if outer is not None and outer is not life.message and not outer.lives:
             self._memory.merge(life.message, outer)
         refusals.register(life.message, life.message.events)
-
-    # -- refusals ---------------------------------------------------------------------
 
     def _take_refusal(self, event: Event, host: bytes) -> Open | None:
         """A line of the SMTP door without a queue id."""
@@ -484,19 +370,3 @@ def _is_hop(message: Open, event: Event, life: Life) -> bool:
         begin_us = event.at_us - kin.sending_us(event) - SECOND
         return begin_us <= life.first_us <= event.at_us + SECOND
     return event.fields[11] in _TRUSTED or b"[127." in relay or b"[::1]" in relay
-
-
-def _sent_by(life: Life, sender: bytes) -> bool:
-    """Whether a queue file's envelope sender is this one, folded."""
-    return life.sender is not None and address.fold(life.sender) == sender
-
-
-def _recipients(message: Open) -> list[bytes]:
-    """Whom a message was for, by what its events say."""
-    names: dict[bytes, None] = {}
-    for event in message.events:
-        if event.kind == kinds.RCPT:
-            names[event.fields[0]] = None
-        elif event.kind == kinds.DELIVERY:
-            names[event.fields[1] or event.fields[2]] = None
-    return list(names)

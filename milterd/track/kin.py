@@ -24,8 +24,11 @@ AFTER_US: Final = 60 * SECOND
 FILED_US: Final = 60 * SECOND
 """Dovecot's line and the delivery's lie no further apart."""
 
-Bring = Callable[[bytes, bytes, bytes, int, int], None]
-"""Brings a host's stored messages with an index value, between two times, into memory."""
+MOST: Final = 50
+"""Messages of one Message-ID that are looked at: somebody may send thousands with the same."""
+
+Bring = Callable[[bytes, bytes, bytes, int, int, int], None]
+"""Brings a host's newest stored messages with an index value, between two times, into memory."""
 
 
 class Kin:
@@ -68,11 +71,15 @@ class Kin:
     def fetch(self, host: bytes, message_id: bytes, begin_us: int, end_us: int) -> None:
         """Bring the journal's messages with a Message-ID into memory."""
         if message_id:
-            self._bring(host, b"m", message_id, begin_us, end_us)
+            self._bring(host, b"m", message_id, begin_us, end_us, MOST)
 
     def of(self, host: bytes, message_id: bytes) -> list[Open]:
-        """The messages in memory with a Message-ID."""
-        return list(self._known.get((host, message_id), ()))
+        """The messages in memory with a Message-ID, the last of many."""
+        return list(self._known.get((host, message_id), ()))[-MOST:]
+
+    def shared(self, host: bytes, message_id: bytes) -> bool:
+        """Whether several messages in memory have a Message-ID."""
+        return len(self._known.get((host, message_id), ())) > 1
 
 
 def hands_over(event: Event) -> bool:

@@ -34,6 +34,7 @@ class Store(Protocol):
         end_us: int,
         *,
         skip: Container[bytes] = ...,
+        most: int = ...,
     ) -> list[Record]: ...
     def put(self, record: Record, old: Record | None) -> None: ...
     def tombstone(self, old: Record, into: bytes) -> None: ...
@@ -85,9 +86,14 @@ class Memory:
         begin = event.at_us - (HOP_US if early else self.lifetime_us)
         self.bring(host, b"q", queue_id, begin, event.at_us + self.lifetime_us)
 
-    def bring(self, host: bytes, kind: bytes, value: bytes, begin_us: int, end_us: int) -> None:
-        """Bring this host's stored records with a value into memory, where they are not yet."""
-        for record in self._store.find(kind, value, begin_us, end_us, skip=self.by_id):
+    def bring(
+        self, host: bytes, kind: bytes, value: bytes, begin_us: int, end_us: int, most: int = 0
+    ) -> None:
+        """Bring this host's stored records with a value into memory, where they are not yet.
+
+        ``most``: only so many of each day, the newest; 0: all.
+        """
+        for record in self._store.find(kind, value, begin_us, end_us, skip=self.by_id, most=most):
             if record.message.host == host:
                 self._adopt(record)
 

@@ -35,12 +35,14 @@ class MemoryStore:
         end_us: int,
         *,
         skip: Container[bytes] = (),
+        most: int = 0,
     ) -> list[Record]:
-        """Records with a value, newest first."""
+        """Records with a value, newest first; ``most`` of them, 0: all."""
         ids = [id for id in self._found_by.get(value_of(kind, value), ()) if id not in skip]
         found = [self._records[id] for id in ids]
         near = [record for record in found if begin_us <= record.message.time_us <= end_us]
-        return sorted(near, key=lambda record: (record.message.time_us, record.id), reverse=True)
+        near.sort(key=lambda record: (record.message.time_us, record.id), reverse=True)
+        return near[: most or None]
 
     def put(self, record: Record, old: Record | None) -> None:
         """A new record, or one in the place of another."""

@@ -321,6 +321,8 @@ def test_find_gives_only_what_truly_has_the_value_in_time(
         assert writer.find(keys.QUEUE_ID, b"Q3", 0, at_us - 1) == []
         found = writer.find(keys.SENDER, b"FROM@example.com", 0, 1 << 60)
         assert found == [record(number) for number in reversed(range(5))]
+        newest = writer.find(keys.SENDER, b"from@example.com", 0, 1 << 60, most=2)
+        assert newest == [record(4), record(3)]
 
 
 def test_refusals_are_found_by_door(directory: Path, record: MakeRecord) -> None:
