@@ -27,15 +27,19 @@ from milterd.track.lives import (
     SECOND,
     Life,
     Open,
-    belongs,
+    follow,
     is_long,
-    is_over,
+    is_sure,
+    matching,
+    same_instance,
     speaks,
 )
 from milterd.track.memory import HOP_US, Memory, Store, insert
 from milterd.track.refusals import behind_proxy
 from milterd.track.sessions import Sessions
 
+BEGINS: Final = frozenset({*STARTS, kinds.TRANSACTION})
+FAR_US: Final = 1 << 62
 _SENT: Final = b"sent"
 
 
@@ -169,7 +173,8 @@ class Correlator:
         """A program of this host began a queue file: anew (postsuper -r), or with an old mail."""
         before = event.fields[2] if len(event.fields) > 2 else b""
         if before:
-            origin = self._find_life(before, event, host)
+            within_us = self._memory.lifetime_us  # it may be requeued at any age
+            origin = self._find_life(before, event, host, within_us)
             if origin is not None and origin.message is not life.message:
                 self._memory.merge(origin.message, life.message)
         elif life.message_id:
@@ -187,11 +192,11 @@ class Correlator:
         if life is not None:
             if is_long(queue_id) and not life.instance:
                 return life
-            found = _matching(life, event, self._instance)
-            if found is not None:
+            found = matching(life, event, self._instance)
+            if found is not None and is_sure(event, found):
                 return found
         self._memory.load(queue_id, event, host)
-        found = _matching(lives.get(queue_id), event, self._instance)
+        found = matching(lives.get(queue_id), event, self._instance)
         return found if found is not None else self._begin(event, host, lives)
 
     def _begin(self, event: Event, host: bytes, lives: dict[bytes, Life]) -> Life:
@@ -202,49 +207,85 @@ class Correlator:
         if event.kind == kinds.FILED:
             life.message_id = event.fields[4]
         message.lives.append(life)
-        older = lives.get(event.queue_id)
-        if older is not None and older.first_us > event.at_us:
-            insert(older, life)
+        newest = lives.get(event.queue_id)
+        apart = event.kind != kinds.FILED and not is_long(event.queue_id)  # one after the other
+        moved = self._taken_before(newest, event) if apart else []
+        if newest is not None and newest.first_us > event.at_us:
+            insert(newest, life)
         else:
-            life.older = older
+            life.older = newest
             lives[event.queue_id] = life
-            if older is not None and event.kind in STARTS and speaks(older, self._instance):
-                self._split(older, life, event.at_us)
+        before = life.older
+        if before is not None:
+            follow(before, life)
+            if apart and same_instance(event, before) and speaks(before, self._instance):
+                begin_us, end_us = event.at_us - LAG_US, life.newer_us or FAR_US
+                moved += self._withdraw(before, begin_us, end_us - LAG_US, keep=BEGINS)
+        others = [one for one in moved if one.kind in STARTS and event.kind in STARTS]
+        for one in moved:
+            if one not in others:
+                life.note(one)
+                self._memory.add(message, one)
         self._memory.touch(message)
+        for one in others:  # a file begins once: another file's, of which nothing more was seen
+            self._join(one, host)
+        if before is not None and not before.message.events:
+            self._memory.absorb(message, before.message)
         self._recall(life)
         return life
 
-    def _split(self, older: Life, life: Life, start_us: int) -> None:
-        """Give a new life the events that an older life of the same id held of it."""
-        moved = [
+    def _taken_before(self, newest: Life | None, event: Event) -> list[Event]:
+        """What a later life, read first, took of the life that begins: its client, say.
+
+        bounce(8) and local(8) do not say that they open a queue file, so a begin that came
+        before could have been theirs, until something stands between.
+        """
+        until_us = event.at_us + LAG_US
+        life = newest
+        while life is not None:
+            early = life.message_id_us > until_us and life.first_us <= until_us
+            if early and speaks(life, self._instance):
+                return self._withdraw(life, 0, until_us)
+            life = life.older
+        return []
+
+    def _withdraw(
+        self, life: Life, begin_us: int, end_us: int, *, keep: frozenset[int] = frozenset()
+    ) -> list[Event]:
+        """Take from a life what it holds of a time; it is what its other events say."""
+        message = life.message
+        gone = [
             event
-            for event in older.message.events
-            if event.queue_id == life.queue_id and event.at_us > start_us
+            for event in message.events
+            if event.queue_id == life.queue_id
+            and begin_us <= event.at_us <= end_us
+            and event.kind not in keep
         ]
-        if not moved:
-            return
-        gone = set(moved)
-        older.message.events = [event for event in older.message.events if event not in gone]
-        older.message.dirty = True
-        ends = [e.at_us for e in older.message.events if e.queue_id == life.queue_id]
-        older.closed_us = min(older.closed_us, max(ends, default=start_us))
-        for event in moved:
-            life.note(event)
-            self._memory.add(life.message, event)
+        if not gone:
+            return []
+        taken = set(gone)
+        message.events = [event for event in message.events if event not in taken]
+        message.dirty = True
+        life.recall(message.events)
+        return gone
 
     # -- hops -------------------------------------------------------------------------
 
-    def _find_life(self, queue_id: bytes, event: Event, host: bytes) -> Life | None:
+    def _find_life(
+        self, queue_id: bytes, event: Event, host: bytes, within_us: int = HOP_US
+    ) -> Life | None:
         """The newest life of another queue id that an event may point at."""
-        return next(iter(self._lives_near(queue_id, event, host)), None)
+        return next(iter(self._lives_near(queue_id, event, host, within_us)), None)
 
-    def _lives_near(self, queue_id: bytes, event: Event, host: bytes) -> list[Life]:
+    def _lives_near(
+        self, queue_id: bytes, event: Event, host: bytes, within_us: int = HOP_US
+    ) -> list[Life]:
         """The lives of another queue id that an event may point at, the newest first."""
-        found = _near(self._memory.lives.get(host, {}).get(queue_id), event)
+        found = _near(self._memory.lives.get(host, {}).get(queue_id), event, within_us)
         if not found:
-            begin_us = event.at_us - HOP_US
+            begin_us = event.at_us - within_us
             self._memory.bring(host, b"q", queue_id, begin_us, event.at_us + LAG_US)
-            found = _near(self._memory.lives.get(host, {}).get(queue_id), event)
+            found = _near(self._memory.lives.get(host, {}).get(queue_id), event, within_us)
         return found
 
     def _follow(self, message: Open, event: Event, next_id: bytes) -> None:
@@ -325,31 +366,11 @@ REFUSING: Final = frozenset(
 )
 
 
-def _matching(life: Life | None, event: Event, instance: bytes) -> Life | None:
-    """The life of a chain, newest first, to which an event belongs.
-
-    Better one of the same instance: two on one host may use one short queue id at a time. Another
-    one will do, for a service may have a syslog_name of its own.
-    """
-    other: Life | None = None
-    while life is not None:
-        same = speaks(life, instance)
-        if belongs(event, life):
-            if same:
-                return life
-            if other is None:
-                other = life
-        elif same and is_over(event, life):
-            return other
-        life = life.older
-    return other
-
-
-def _near(life: Life | None, event: Event) -> list[Life]:
+def _near(life: Life | None, event: Event, within_us: int) -> list[Life]:
     """Of a chain of lives those that an event may point at."""
     found: list[Life] = []
     while life is not None:
-        early = event.at_us - HOP_US <= life.first_us or is_long(life.queue_id)
+        early = event.at_us - within_us <= life.first_us or is_long(life.queue_id)
         if early and life.first_us <= event.at_us + LAG_US:
             found.append(life)
         life = life.older

@@ -9,7 +9,7 @@ from typing import Final
 
 from journal import echoes, kinds
 from journal.events import ABSENT, STARTS, Event
-from journal.places import AT_US, KIND, SAID
+from journal.places import AT_US, KIND
 from journal.records import Record
 
 SECOND: Final = 1_000_000
@@ -26,6 +26,7 @@ SILENT_END_US: Final = 3600 * SECOND
 _HEX: Final = b"0123456789ABCDEF"
 
 _ENDS: Final = frozenset({kinds.REMOVED, kinds.DELETED, kinds.REQUEUED})
+_BEGINNINGS: Final = frozenset({kinds.QUEUED, kinds.DOOR, kinds.MESSAGE_ID})
 _THROWN_AWAY: Final = frozenset(
     {b"reject", b"milter-reject", b"discard", b"milter-discard", b"too-large"}
 )
@@ -66,6 +67,7 @@ class Life:
         "message",
         "message_id",
         "message_id_us",
+        "newer_us",
         "notice",
         "older",
         "queue_id",
@@ -87,6 +89,7 @@ class Life:
         self.message_id = b""
         self.sender: bytes | None = None  # None: not told yet
         self.message_id_us = 0
+        self.newer_us = 0  # when a life after this one began, in memory or let go; 0: none known
         self.notice = False  # bounce(8) made it: no client, no pickup
         self.older: Life | None = None  # the life before, while it is still in memory
 
@@ -119,6 +122,17 @@ class Life:
             self.sender = event.fields[0]
             self.instance = self.instance or event.fields[3]
 
+    def recall(self, events: list[Event]) -> None:
+        """Know only what these events tell."""
+        mine = [event for event in events if event.queue_id == self.queue_id]
+        self.first_us = mine[0].at_us if mine else self.first_us
+        self.start = self.transaction = self.sender = None
+        self.closed_us = self.message_id_us = 0
+        self.instance = self.message_id = b""
+        self.notice = False
+        for event in mine:
+            self.note(event)
+
 
 def is_long(queue_id: bytes) -> bool:
     """Whether a queue id never comes again.
@@ -143,13 +157,55 @@ def speaks(life: Life, instance: bytes) -> bool:
     return not life.instance and not life.spoken
 
 
+def follow(older: Life, life: Life) -> None:
+    """A life is known to have begun after another of the same queue id: there that one is over.
+
+    But for two instances on one host, which may use one short queue id at a time.
+    """
+    apart = life.first_us > older.first_us + LAG_US
+    if apart and speaks(older, life.instance or life.spoken):
+        older.newer_us = life.first_us
+
+
+def matching(newest: Life | None, event: Event, instance: bytes = b"") -> Life | None:
+    """The life of a chain to which an event belongs.
+
+    Of those that could have had a begin, or talk at the door, the one that surely had, else the
+    first. Better one of the line's own instance: two on one host may use one short queue id
+    at a time. Another one will do, for a service may have a syslog_name of its own.
+    """
+    begins = event.kind in STARTS or event.kind == kinds.TRANSACTION or event.kind == kinds.DOOR
+    found: Life | None = None
+    other: Life | None = None
+    life = newest
+    while life is not None:
+        same = speaks(life, instance)
+        if belongs(event, life):
+            if same:
+                if not begins or is_sure(event, life):
+                    return life
+                found = life
+            elif other is None:
+                other = life
+        elif same and not begins and is_over(event, life):
+            return other
+        life = life.older
+    return found if found is not None else other
+
+
+def is_sure(event: Event, life: Life) -> bool:
+    """Whether no other life, in the journal say, could be meant as well."""
+    if is_long(life.queue_id) or life.start is not None or life.transaction is not None:
+        return True
+    kind = event.kind
+    return kind not in STARTS and kind != kinds.TRANSACTION and kind != kinds.DOOR
+
+
 def belongs(event: Event, life: Life) -> bool:
     """Whether an event with this queue id is of this life."""
     kind = event[KIND]
-    if kind == kinds.QUEUED or kind == kinds.MESSAGE_ID:
-        instance = event[SAID][3 if kind == kinds.QUEUED else 1]
-        if life.instance and instance and instance != life.instance:
-            return False  # two instances on one host
+    if not same_instance(event, life):
+        return False  # two instances on one host
     if kind == kinds.FILED and life.message_id and event.fields[4]:
         return event.fields[4] == life.message_id  # a session's id serves for all of its mails
     if is_long(life.queue_id):
@@ -160,12 +216,22 @@ def belongs(event: Event, life: Life) -> bool:
         return _is_spoken(event, life)
     if kind == kinds.MESSAGE_ID and not _names(event, life):
         return False
+    if kind == kinds.PARENT and not _is_notice(event, life):
+        return False
     for begin in (life.start, life.transaction):
         if begin is not None and event.at_us < begin.at_us - LAG_US:
             return False
-    if life.notice and event.at_us < life.message_id_us - LAG_US:
+    # A message's header is read before all that becomes of it; at the door it may take its time.
+    at_door = kind == kinds.DOOR and event.fields[1] not in _AT_END and not life.notice
+    patience = SILENT_END_US if at_door else LAG_US
+    if event.at_us < life.message_id_us - patience:
         return False
-    return not life.closed_us or event.at_us <= life.closed_us + AFTER_END_US
+    if life.newer_us and event.at_us >= life.newer_us - LAG_US:
+        return False
+    if not life.closed_us:
+        return True
+    # What was deleted may still be on its way, but nothing enters the queue again.
+    return event.at_us <= life.closed_us + (LAG_US if kind in _BEGINNINGS else AFTER_END_US)
 
 
 def is_over(event: Event, life: Life) -> bool:
@@ -175,11 +241,16 @@ def is_over(event: Event, life: Life) -> bool:
     """
     if is_long(life.queue_id) or event.at_us <= life.first_us + LAG_US:
         return False
+    return same_instance(event, life)
+
+
+def same_instance(event: Event, life: Life) -> bool:
+    """Not False where either did not say."""
     kind = event.kind
-    if kind == kinds.QUEUED or kind == kinds.MESSAGE_ID:
-        instance = event.fields[3 if kind == kinds.QUEUED else 1]
-        return not life.instance or not instance or instance == life.instance
-    return True
+    if not life.instance or (kind != kinds.QUEUED and kind != kinds.MESSAGE_ID):
+        return True
+    instance = event.fields[3 if kind == kinds.QUEUED else 1]
+    return not instance or instance == life.instance
 
 
 def _throws_away(event: Event) -> bool:
@@ -196,7 +267,16 @@ def _names(event: Event, life: Life) -> bool:
     if life.message_id_us:
         near = abs(event.at_us - life.message_id_us) <= LAG_US
         return near or event.fields[0] == life.message_id
+    if life.transaction is not None:
+        return _within(life.transaction, event.at_us)
     return life.start is None or event.at_us <= life.start.at_us + SILENT_END_US
+
+
+def _is_notice(event: Event, life: Life) -> bool:
+    """Whether a queue file may be the notice that bounce(8) says it made just now."""
+    if life.start is not None or life.transaction is not None:
+        return False
+    return not life.message_id_us or abs(event.at_us - life.message_id_us) <= AFTER_END_US
 
 
 def _starts(event: Event, life: Life) -> bool:
@@ -219,6 +299,10 @@ def _is_spoken(event: Event, life: Life) -> bool:
         return life.transaction == event
     if life.start is not None:
         return _within(event, life.start.at_us)
+    if life.notice:
+        return False
+    if life.message_id_us:  # the header was read before the transaction's end
+        return _within(event, life.message_id_us)
     return event.at_us <= life.first_us + LAG_US
 
 

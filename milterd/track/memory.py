@@ -15,7 +15,7 @@ from journal.fold import fold
 from journal.locality import Locality
 from journal.records import Record
 from milterd.track.kin import Kin
-from milterd.track.lives import DAY, SECOND, Life, Open
+from milterd.track.lives import DAY, SECOND, Life, Open, follow
 from milterd.track.refusals import Refusals
 
 HOP_US: Final = 3600 * SECOND
@@ -127,6 +127,8 @@ class Memory:
             else:
                 life.older = newest
                 lives[queue_id] = life
+            if life.older is not None:
+                follow(life.older, life)
         self.refusals.register(message, message.events)
         self.touch(message)
 
@@ -145,6 +147,24 @@ class Memory:
             else:
                 known.remove(message)
         message.mentions = []
+
+    def absorb(self, into: Open, empty: Open) -> None:
+        """A message all of whose events turned out to be another's is that other one."""
+        for life in empty.lives:
+            self._unlink(life)
+        empty.lives = []
+        self.merge(into, empty)
+
+    def _unlink(self, life: Life) -> None:
+        """Take a life out of its chain."""
+        lives = self.lives.get(life.message.host, {})
+        newest = lives.get(life.queue_id)
+        if newest is not life:
+            _unlink(newest, life)
+        elif life.older is not None:
+            lives[life.queue_id] = life.older
+        else:
+            del lives[life.queue_id]
 
     def merge(self, into: Open, gone: Open) -> None:
         """Two queue files turn out to be one message."""
@@ -247,16 +267,8 @@ class Memory:
     def _forget(self, message: Open) -> None:
         if message.stored is not None:
             del self.by_id[message.stored.id]
-        lives = self.lives.get(message.host, {})
         for life in message.lives:
-            newest = lives.get(life.queue_id)
-            if newest is life:
-                if life.older is not None:
-                    lives[life.queue_id] = life.older
-                else:
-                    del lives[life.queue_id]
-            else:
-                _unlink(newest, life)
+            self._unlink(life)
         self._unmention(message)
         message.lives.clear()  # a circle; memory must not wait for the collector
         self.refusals.forget(message)
@@ -267,13 +279,15 @@ def _touched(message: Open) -> int:
     return message.touched
 
 
-def insert(newest: Life, life: Life) -> None:
-    """Put an older life into its place of the chain."""
+def insert(newest: Life, life: Life) -> Life:
+    """Put an older life into its place of the chain; the life that follows it there."""
     step = newest
     while step.older is not None and step.older.first_us > life.first_us:
         step = step.older
     life.older = step.older
+    follow(life, step)
     step.older = life
+    return step
 
 
 def _unlink(newest: Life | None, life: Life) -> None:

@@ -203,6 +203,8 @@ class Tracker:
         """Fold the next lines of one source."""
         if not source.read():
             return False
+        if source.intake is not None:
+            source.intake.clock(_now_us())  # a tick ago may be days ago, where a machine slept
         waiting = source.waiting
         while waiting:
             if source.intake is not None:
@@ -231,8 +233,6 @@ class Tracker:
         for source in self._sources:
             if tick:
                 source.witness.tick(source.looked_us, caught_up=source.caught_up)
-                if source.intake is not None:
-                    source.intake.clock(_now_us())
             self._cover(source)
             if source.intake is not None and source.intake.last_us is not None:
                 self._writer.set_context(f"stamp/{source.name}", b"%d" % source.intake.last_us)

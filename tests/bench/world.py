@@ -20,6 +20,8 @@ DAY: Final = 86_400 * SECOND
 SILENT_S: Final = 61
 """bounce(8) and local(8) do not say that they open a queue file: what follows a file of the
 same id more closely cannot be told apart, so it does not happen here."""
+REUSE_S: Final = 10
+"""A short id comes again no sooner: real ones do after whole seconds, yet once in a million."""
 ABANDONED_S: Final = 3_700
 """The same for a file that ended without a word."""
 
@@ -181,7 +183,7 @@ class World:
             self._inode += self.random.randrange(1, 9)
             return f"{_base(seconds, 52, 6)}{_base(micros, 52, 4)}z{_base(self._inode, 51, 1)}"
         for number, (gone_us, quiet_us, where, queue_id) in enumerate(self._free[:20]):
-            free_us = gone_us + (quiet_us if silent else SECOND)
+            free_us = gone_us + (quiet_us if silent else REUSE_S * SECOND)
             if free_us <= at_us and where == host and self.random.random() < 0.5:
                 del self._free[number]
                 return queue_id

@@ -197,6 +197,23 @@ def test_a_main_log_of_exim_is_followed_and_is_of_this_host(settings: config.Con
     assert [row.final_recipient for row in message.rows] == [b"c@example.net"]
 
 
+def test_a_line_read_after_days_of_sleep_is_of_this_year(
+    settings: config.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Writer.open(settings.journal.directory) as journal:
+        tracker = make(settings, journal)
+        drain(tracker)
+        later_us = now_us() + 3 * 86_400 * SECOND
+        monkeypatch.setattr(time, "time_ns", lambda: later_us * 1000)
+        append(settings, message("4AAAA"))
+        tracker.turn()
+        tracker.stop()
+    with Reader.open(settings.journal.directory) as reader:
+        (found,) = [reader.message(id) for id, _ in reader.scan()]
+    assert found is not None
+    assert abs(found.time_us - later_us) < 2 * SECOND
+
+
 def test_a_log_that_cannot_be_read_is_said_once_and_read_when_it_can(
     settings: config.Config, expected_log: ExpectedLog, caplog: pytest.LogCaptureFixture
 ) -> None:
