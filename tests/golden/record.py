@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posttrail.demo.lab import Lab, free_base
-from tests.integration.dovecot import LDA, Dovecot, User
+from tests.integration.dovecot import LDA, Dovecot, User, route
 
 INSIDE = "RECORD_INSIDE"  # set where the namespace is ours already
 HOST = b"mx"
@@ -355,14 +355,9 @@ class Parts:
         lines = (etc / "main.cf").read_text().splitlines()
         settings = {line.partition("=")[0].strip(): line for line in lines if line.strip()}
         (etc / "main.cf").write_text("\n".join(settings.values()) + "\n")
-        routes = (
-            (etc / "transport")
-            .read_text()
-            .replace("example.com virtual:\n", f"example.com lmtp:unix:{self.dovecot.socket}\n", 1)
-        )
-        (etc / "transport").write_text(routes + "lda.example.com lda:\n")
-        (etc / "virtual").write_text("")
-        (etc / "mailboxes").write_text("".join(f"{user.name} x/\n" for user in USERS))
+        route(etc, self.dovecot)
+        with (etc / "transport").open("a") as transport:
+            transport.write("lda.example.com lda:\n")
         front = "127.0.0.1:{} inet n - n - - smtpd\n"
         services = f"""\
 {front.format(ports["amavis"])}  -o content_filter=amavis:[127.0.0.1]:{ports["amavisd"]}

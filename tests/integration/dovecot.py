@@ -32,6 +32,15 @@ class User:
     extra: str = ""  # userdb fields: userdb_quota_rule=*:storage=1k
 
 
+def route(etc: Path, dovecot: "Dovecot") -> None:
+    """Has the private Postfix, whose files are in ``etc``, hand example.com's mail to Dovecot."""
+    virtual, lmtp = "example.com virtual:\n", f"example.com lmtp:unix:{dovecot.socket}\n"
+    transport = etc / "transport"
+    transport.write_text(transport.read_text().replace(virtual, lmtp, 1))
+    (etc / "virtual").write_text("")
+    (etc / "mailboxes").write_text("".join(f"{user.name} x/\n" for user in dovecot.users))
+
+
 class Dovecot:
     """The private Dovecot below ``directory``, running while the ``with`` block does."""
 
@@ -48,20 +57,20 @@ class Dovecot:
         self.socket = directory / "lmtp"
         self.configuration = directory / "dovecot.conf"
         self.log = log or str(directory / "dovecot.log")
-        self._users = users
+        self.users = users
         self._submission_port = submission_port
         self._settings = settings
 
     def prepare(self) -> None:
         """Writes every file."""
         if not shutil.which("dovecot"):
-            raise UnavailableError("no Dovecot here: tools/setup test installs what is missing")
+            raise UnavailableError("no Dovecot here: tools/setup dovecot installs what is missing")
         nobody = pwd.getpwnam("nobody")
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o755)
         self.directory.chmod(0o755)
         self.configuration.write_text(self._configuration())
         lines = []
-        for user in self._users:
+        for user in self.users:
             home = self.directory / "home" / user.name
             home.mkdir(parents=True, exist_ok=True)
             if user.sieve:
