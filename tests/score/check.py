@@ -158,9 +158,9 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def splitter_of(lines: Sequence[bytes]) -> Any:
+def splitter_of(lines: Sequence[bytes], mta: str = "auto") -> Any:
     """What splits the lines of a log, by its form."""
-    form = formats.sniff(lines[:20])
+    form = formats.sniff(lines[:20], mta)
     return formats.splitter(form, timezone=zone("UTC"), reference_us=REFERENCE_US)
 
 
