@@ -87,7 +87,7 @@ class Sessions:
         """A queue file (CLIENT); its session may have begun in lines that are read later."""
         if (host, event.pid) in self._begun or len(self._begun) >= MOST:
             return
-        if not self._begins(event, host):
+        if not (event.fields[3] and event.fields[5]) and not self._is_held(event, host):
             if len(self._orphans) >= MOST_ORPHANS:
                 del self._orphans[next(iter(self._orphans))]
             self._orphans[host, event] = None
@@ -95,16 +95,20 @@ class Sessions:
 
     def orphans(self) -> list[tuple[bytes, Event]]:
         """The queue files whose session was read by now, at the end of earlier lines: once."""
-        found = [orphan for orphan in self._orphans if self._begins(orphan[1], orphan[0])]
+        found = [
+            (host, event)
+            for host, event in self._orphans
+            if self._is_held(event, host) or self.enrich(event, host) != event
+        ]
         for orphan in found:
             del self._orphans[orphan]
         return found
 
-    def _begins(self, event: Event, host: bytes) -> bool:
-        """Whether something waits for this queue file."""
-        holds = self._holds.get((host, event.pid), ())
-        return bool(self._tls(event, host) or self._login(event, host)) or any(
-            hold.fields[8] == event.fields[1] and _soon(event.at_us - hold.at_us) for hold in holds
+    def _is_held(self, event: Event, host: bytes) -> bool:
+        """Whether a HOLD waits for this queue file."""
+        return any(
+            hold.fields[8] == event.fields[1] and _soon(event.at_us - hold.at_us)
+            for hold in self._holds.get((host, event.pid), ())
         )
 
     def _tls(self, event: Event, host: bytes) -> bytes:

@@ -25,6 +25,8 @@ HOST: Final = "mx"
 FQDN: Final = "mx.example.com"
 OUTSIDE: Final = "127.0.0.2"  # a client that may not relay
 NAMELESS: Final = "127.0.0.3"  # one without a name
+LOGIN: Final = ("carol", "secret")  # of who may relay from anywhere
+SASL: Final = Path("/usr/lib/x86_64-linux-gnu/sasl2")  # plugins and, in the lab, their settings
 USERS: Final = ("alice", "bob", "carol", "dave")
 ROUTES: Final = {
     # domain → mailer: each mailer of cf/mailer/smtp.m4 leads to another sink
@@ -113,6 +115,7 @@ class SendmailLab:
         self._write_etc()
         self._write_maps()
         self._write_certificate()
+        self._write_logins()
         self._open_syslog()
         self._enter()
         self._write_cf("sendmail", self._sendmail_mc())
@@ -181,6 +184,23 @@ class SendmailLab:
         )  # fmt: skip
         (etc / "key.pem").chmod(0o600)
 
+    def _write_logins(self) -> None:
+        """Who may log in: SASL's plugins and settings are in one folder, the lab's copy of it."""
+        if not SASL.is_dir() or shutil.which("saslpasswd2") is None:
+            return
+        place = self.directory / "sasl2"
+        shutil.copytree(SASL, place, symlinks=True)
+        (place / "Sendmail.conf").write_text(
+            f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {BASE}/etc/sasldb2\n"
+            "mech_list: PLAIN LOGIN\n"
+        )
+        user, password = LOGIN
+        subprocess.run(
+            ["saslpasswd2", "-p", "-c", "-f", str(self.directory / "etc" / "sasldb2"),
+             "-u", FQDN, user],
+            input=password.encode(), check=True, capture_output=True,
+        )  # fmt: skip
+
     def _sendmail_mc(self) -> str:
         etc, ports = f"{BASE}/etc", self._sinks
         mailers = {mailer: ports[sink] for mailer, sink in ROUTES.values()}
@@ -205,6 +225,8 @@ define(`confTO_QUEUERETURN_NORMAL', `5d')dnl
 define(`LOCAL_MAILER_PATH', `{BASE}/deliver')dnl
 define(`LOCAL_MAILER_ARGS', `deliver $u')dnl
 define(`LOCAL_SHELL_PATH', `/bin/sh')dnl
+define(`confAUTH_MECHANISMS', `PLAIN LOGIN')dnl
+TRUST_AUTH_MECH(`PLAIN LOGIN')dnl
 define(`confCACERT_PATH', `{etc}')dnl
 define(`confCACERT', `{etc}/cert.pem')dnl
 define(`confSERVER_CERT', `{etc}/cert.pem')dnl
@@ -312,6 +334,8 @@ define(`confDEF_USER_ID', `mailnull:mailnull')dnl
             script.append(
                 f"[ ! -e /etc/{name} ] || mount --bind {etc}/{name} $(readlink -f /etc/{name})"
             )
+        if (self.directory / "sasl2").is_dir():
+            script.append(f"mount --bind {self.directory}/sasl2 {SASL}")
         script += ["echo ready", "exec sleep 100000"]
         self._holder = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", "\n".join(script)],

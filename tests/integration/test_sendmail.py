@@ -22,7 +22,7 @@ import pytest
 from posttrail.demo.sinks import Sinks
 from posttrail.demo.stage import programs
 from posttrail.run import program
-from tests.integration.sendmail_lab import NAMELESS, OUTSIDE, SendmailLab, unpacked
+from tests.integration.sendmail_lab import LOGIN, NAMELESS, OUTSIDE, SendmailLab, unpacked
 
 pytestmark = pytest.mark.skipif(bool(unpacked()), reason=unpacked() or "ready")
 
@@ -296,6 +296,17 @@ def test_tls_and_a_client_without_name(scene: Scene) -> None:
     assert any("STARTTLS=server" in line for line in scene.lab.lines())
 
 
+def test_a_login_is_told_by_both(scene: Scene) -> None:
+    message = "Message-ID: <login@mail.example.net>\r\n\r\nbody\r\n"
+    with scene.lab.client(OUTSIDE) as client:
+        client.starttls(context=ssl._create_unverified_context())
+        client.login(*LOGIN)
+        client.sendmail("carol@example.com", ["someone@partner.example"], message)
+    row = one_message(scene.settled(by_id("login"), 1))
+    assert row["login"].startswith("carol")
+    assert (row["status"], row["direction"]) == ("delivered", "outbound")
+
+
 def test_abandoned_transactions_have_no_rows(scene: Scene) -> None:
     for words in (["RSET", "QUIT"], ["QUIT"]):
         client = scene.lab.client(OUTSIDE)
@@ -308,3 +319,20 @@ def test_abandoned_transactions_have_no_rows(scene: Scene) -> None:
     scene.send("after", "after@example.net", "alice@example.com", source=OUTSIDE)
     scene.settled(by_sender("after@example.net"), 1)
     assert [row for row in scene.rows() if row["sender"] == "gone@example.net"] == []
+
+
+def test_mail_flows_where_nobody_listens(tmp_path: Path) -> None:
+    with (
+        Sinks() as sinks,
+        SendmailLab(
+            tmp_path / "lab",
+            sinks=sinks.ports,
+            filters={"posttrail": FILTER.format(name="nobody")},
+        ) as lab,
+    ):
+        with lab.client(OUTSIDE) as client:
+            assert client.sendmail("s@example.net", ["alice@example.com"], "\r\nx\r\n") == {}
+        deadline = time.monotonic() + WAIT_S
+        while not any("stat=Sent" in line for line in lab.lines()):
+            assert time.monotonic() < deadline, lab.lines()
+            time.sleep(0.1)
