@@ -21,6 +21,8 @@ _HELO = "the source takes the sender for the HELO; its own kvItems have ours"
 def checks(folder: Path) -> Iterator[Check]:
     """The files whose programs are read."""
     yield from _postfix(folder)
+    yield from _logins(folder)
+    yield from _mailscanner(folder)
     yield from exim_lines.crowdsec(folder)
     for path in sorted(folder.glob("postfix-*.log")):
         yield from oracle.checks(path)
@@ -51,3 +53,38 @@ def _postfix(folder: Path) -> Iterator[Check]:
                 wrong = theirs == "helo" and f"helo=<{event.get('helo')}>" in fields["kvItems"]
                 argued = _HELO if wrong else ""
                 yield Check(name, "fields", fields[theirs], event.get(ours), argued)
+
+
+def _events(folder: Path, name: str) -> Iterator[tuple[str, dict[str, str], bytes]]:
+    """Case, fields and line of what the source parsed of a file."""
+    lines = lines_of(folder / f"{name}.log")
+    for case in read_jsonl(folder / f"{name}.expected.jsonl"):
+        message = case["fields"].get("message", "").replace("\\\\", "\\").encode()
+        raw = next((line for line in lines if message and line.endswith(message)), b"")
+        if case["stage"] == "s01-parse":
+            yield f"{name} {case['index']}", case["fields"], raw
+
+
+def _logins(folder: Path) -> Iterator[Check]:
+    """Dovecot's logins: lines that are known and tell nothing of a message."""
+    for name, fields, raw in _events(folder, "dovecot-logs"):
+        line = split(raw)
+        yield Check(name, "header", fields["meta.machine"], line.host.decode() if line else None)
+        yield Check(name, "header", fields["program"], line.daemon.decode() if line else None)
+        yield Check(name, "kind", "nothing", only(raw)["kind"])
+
+
+_SCANNED = {"source_ip": "client_ip", "from_email": "sender", "message_id": "queue_id"}
+
+
+def _mailscanner(folder: Path) -> Iterator[Check]:
+    """Client, sender, queue id and score; the recipient's domain alone names no recipient."""
+    for name, fields, raw in _events(folder, "mailscanner-logs"):
+        line, event = split(raw), only(raw)
+        yield Check(name, "header", fields["pid"], str(line.pid) if line else None)
+        yield Check(name, "kind", "verdict", event["kind"])
+        yield Check(name, "fields", "spam", event.get("reason"))
+        for theirs, ours in _SCANNED.items():
+            yield Check(name, "fields", fields[theirs], event.get(ours))
+        if "spam_score" in fields:
+            yield Check(name, "fields", float(fields["spam_score"]), float(event.get("score", 0)))

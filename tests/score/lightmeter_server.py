@@ -8,7 +8,7 @@ mail.log and hold older ones: what is in them alone is read, too.
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.score import oracle
+from tests.score import agents, oracle
 from tests.score.check import Check
 
 
@@ -16,3 +16,4 @@ def checks(folder: Path) -> Iterator[Check]:
     """The logs that hold deliveries."""
     for path in sorted(folder.glob("mail.*")):
         yield from oracle.checks(path, year=2021)
+        yield from agents.checks(path, year=2021)

@@ -7,7 +7,7 @@ probes (status=deliverable) are no mail.
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.score import oracle
+from tests.score import agents, oracle
 from tests.score.check import Check
 
 
@@ -15,3 +15,4 @@ def checks(folder: Path) -> Iterator[Check]:
     """Every half that is there."""
     for path in sorted(folder.glob("*.log")):
         yield from oracle.checks(path)
+        yield from agents.checks(path)
