@@ -24,6 +24,7 @@ REFUSAL_WORDS: Final[_Table] = (
         (
             b"blocked using", b"blocklist", b"block list", b"blacklist", b"black list",
             b"denylist", b"dnsbl", b"in an rbl", b"reputation", b" listed at ", b"blackhole",
+            b" is listed ", b"been listed", b"currently listed",
         ),
     ),
     (
@@ -32,13 +33,18 @@ REFUSAL_WORDS: Final[_Table] = (
         (
             b"relay access denied", b"relaying denied", b"unable to relay", b"relay not permitted",
             b"relaying not allowed", b"not configured to relay", b"do not relay",
+            b"relay prohibited", b"relaying prohibited", b"no relaying", b"permitted to relay",
+            b"allowed to relay",
         ),
     ),
     ("spam", (), (b"spam", b"junk", b"unsolicited", b"rejected, ube")),  # the last is amavisd's
     (
         "size",
         (b"3.4", b"2.3"),
-        (b"size limit", b"message size", b"too large", b"too big", b"exceeds maximum"),
+        (
+            b"size limit", b"message size", b"maximum size", b"too large", b"too big",
+            b"exceeds maximum",
+        ),
     ),
     (
         "unknown_user",
@@ -51,6 +57,9 @@ REFUSAL_WORDS: Final[_Table] = (
             b"no such recipient", b"invalid recipient", b"recipient does not exist",
             b"no such mailbox", b"mailbox not found", b"mailbox does not exist",
             b"no mailbox here", b"invalid mailbox", b"account does not exist",
+            b"address unknown", b"unknown address", b"mailbox unknown", b"unknown mailbox",
+            b"unknown local", b"no such address", b"no such account", b"no such person",
+            b"not a known user", b"not a valid mailbox", b"recipnotfound",
         ),
     ),
 )  # fmt: skip
@@ -66,7 +75,8 @@ DEFERRAL_WORDS: Final[_Table] = (
         (b"2.2",),
         (
             b"quota", b"mailbox full", b"mailbox is full", b"mailbox too full",
-            b"insufficient storage", b"out of storage",
+            b"insufficient storage", b"out of storage", b"storage limit", b"mailbox size",
+            b"inbox is full", b"account is full",
         ),
     ),
     (
@@ -77,6 +87,7 @@ DEFERRAL_WORDS: Final[_Table] = (
             b"host unknown", b"unknown host", b"domain is not reachable", b"name server: ",
             b"lookup of host", b"host lookup did not complete",  # Exim
             b"failed to lookup ip address", b"missing mx",
+            b"no such domain", b"unrouteable mail domain",
         ),
     ),
     (
@@ -87,6 +98,7 @@ DEFERRAL_WORDS: Final[_Table] = (
             b"connection timed out",
             b"connection refused",
             b"connection reset",
+            b"connection dropped",
             b"operation timed out",
             b"lost connection",
             b"conversation with",

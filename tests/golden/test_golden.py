@@ -2,10 +2,11 @@
 
 ``<hazard>/mail.log`` was recorded from a private Postfix 3.7 (posttrail.demo.lab) and cut to
 the hazard's lines; ``expected.json`` was reasoned by hand from docs/statuses.md: one object a
-row, every field of the report but ``id`` and ``row``, null where it is left out. Two logs were
+row, every field of the report but ``id`` and ``row``, null where it is left out. Some logs were
 changed after the recording: in short-queue-ids the second message got the first one's queue
-id and comes an hour later, in rfc3339 the stamps of two-fates took the other form. exim-* is the
-main log of a private Exim 4.96 (Debian's, unpacked) in a network of its own.
+id and comes an hour later, in rfc3339 the stamps of two-fates took the other form, in container
+its lines stand in another syslog's, in login-refused the client's address is another. exim-* is
+the main log of a private Exim 4.96 (Debian's, unpacked) in a network of its own.
 
 The logs with Dovecot, amavis, spamd and postgrey were recorded by ``record.py`` beside this file
 (Dovecot 2.3.19, amavis 2.13, SpamAssassin 4.0). Two were not recorded but written after the
