@@ -23,6 +23,7 @@ from milterd.track import formats
 from milterd.track.compressed import LogFile
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake, Tally
+from milterd.track.journald import JournalParser
 from milterd.track.ledger import Ledger, Place
 from milterd.track.summary import Options, Progress, Summary
 from milterd.track.syslog import Splitter, year_of_first, zone
@@ -181,6 +182,9 @@ class Import:
             self._keep(file, parser, intake.tally, skip + count, place, ended=ended)
         how = "the same as" if own and not intake.tally.lines else "read on" if skip else "read"
         self._note_file(file, place, how, intake.tally)
+        if isinstance(parser, JournalParser):
+            self.summary.forged += parser.forged
+            self.summary.bare += parser.bare
         if parser.year is not None and parser.year not in self.summary.years:
             self.summary.years.append(parser.year)
 

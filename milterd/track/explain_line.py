@@ -72,7 +72,9 @@ def _forged(text: bytes) -> Iterator[str]:
     unit = entry.unit if entry is not None else b""
     tag = entry.tag if entry is not None else b""
     yield f"tag: {safe(tag)}"
-    yield f"ignored: it comes from {safe(unit) or 'no unit'}, which is none of journald_units"
+    uid = safe(entry.uid) if entry is not None else ""
+    who = f"{safe(unit) or 'no unit'}, user {uid or 'unknown'}"
+    yield f"ignored: it comes from {who}: not of journald_units, or not of the mail system's users"
 
 
 def _header(line: Line) -> Iterator[str]:

@@ -22,6 +22,10 @@ FIELDS: Final = (
 )  # fmt: skip
 """All that is asked of journalctl, beside what it always prints."""
 
+SYSTEM_UIDS: Final = 1000
+"""Users from here on are people. What Postfix runs for them (pipe, .forward) is in its unit, too,
+and may not speak as one of its daemons, which have a tag of several parts."""
+
 _OPERATOR: Final = frozenset({b"postsuper"})
 """Tools that root runs from a shell, which is in no unit of the MTA: root is believed there."""
 
@@ -78,7 +82,10 @@ class JournalParser:
         """Whether the record comes from whom it says it does."""
         if line.instance == line.daemon and line.daemon in losses.JOURNALD:
             return entry.transport == b"driver" or (self._take_bare and not entry.unit)
-        if self._of_ours(entry.unit) or (entry.uid == b"0" and line.daemon in _OPERATOR):
+        if self._of_ours(entry.unit):
+            if line.instance == line.daemon or self._is_system(entry.uid):
+                return True
+        elif entry.uid == b"0" and line.daemon in _OPERATOR:
             return True
         mail = programs.is_mail(line)
         if self._take_bare and not entry.unit:
@@ -86,6 +93,9 @@ class JournalParser:
             return True
         self.forged += mail
         return False
+
+    def _is_system(self, uid: bytes) -> bool:
+        return int(uid) < SYSTEM_UIDS if uid.isdigit() and len(uid) < 11 else self._take_bare
 
     def _of_ours(self, unit: bytes) -> bool:
         known = self._known.get(unit)

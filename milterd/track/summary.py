@@ -62,6 +62,8 @@ class Summary:
     understood: int = 0
     ignored: int = 0
     unknown: int = 0
+    forged: int = 0  # of those ignored: records of other units that spoke as mail programs
+    bare: int = 0  # records that name no unit, and were believed
     first_unknown: str = ""
     unknown_kinds: list[dict[str, Any]] = field(default_factory=list)
     gaps: list[dict[str, Any]] = field(default_factory=list)

@@ -79,6 +79,12 @@ def lines(summary: Summary, seconds: float) -> Iterator[str]:
     yield _row("understood", f"{summary.understood:,}")
     yield _row("ignored", f"{summary.ignored:,} (other programs, or nothing about a message)")
     yield _row("unknown", f"{summary.unknown:,}{_share(summary)}")
+    if summary.forged:
+        yield _row(
+            "", f"{summary.forged:,} records ignored: not of the mail server's own units or users"
+        )
+    if summary.bare:
+        yield _row("", f"{summary.bare:,} records name no unit; they are believed, as a file is")
     yield _row("messages", f"{summary.messages:,} new")
     yield _row("rows", f"{summary.rows:,} new")
     if summary.statuses:

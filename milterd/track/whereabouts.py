@@ -71,16 +71,18 @@ class Journal:
                 yield record, f"a refusal without queue id, by its {rule}"
             for record in self._by(keys.CLIENT_IP, event.fields[8], event, around_us=DOOR_US):
                 yield record, "its smtpd process, which opened the queue file afterwards"
-            return
         place = {kinds.FILED: 4, kinds.VERDICT: 6}.get(event.kind)
-        if place is None or len(event.fields) <= place:
-            return
-        if event.fields[place]:
+        if place is not None and len(event.fields) > place and event.fields[place]:
             for record in self._by(keys.MESSAGE_ID, event.fields[place].strip(b"<>"), event):
                 yield record, "its Message-ID"
-        elif event.kind == kinds.VERDICT and event.fields[7]:
+        if event.kind == kinds.VERDICT and len(event.fields) > 7 and event.fields[7]:
             for record in self._by(keys.CLIENT_IP, event.fields[7], event, around_us=DOOR_US):
                 yield record, "its client and time"
+        recipient = {kinds.DOOR: 6, kinds.VERDICT: 5, kinds.FILED: 2}.get(event.kind)
+        if recipient is not None and event.fields[recipient : recipient + 1] not in ((), (b"",)):
+            name = event.fields[recipient].partition(b",")[0].strip(b"<>")
+            for record in self._by(keys.RECIPIENT, name, event, around_us=DOOR_US):
+                yield record, "its recipient and time"
 
     def _by(
         self, kind: bytes, value: bytes, event: Event, *, around_us: int = 0

@@ -110,6 +110,25 @@ def test_only_units_of_the_mta_are_believed() -> None:
     assert believed.daemon == b"smtp"
 
 
+def test_what_postfix_runs_for_a_user_is_not_postfix() -> None:
+    """A command of a .forward file is in Postfix's unit, and in nobody's confidence."""
+    parser = JournalParser()
+    for uid, daemon in (
+        ("0", b"smtp"),
+        ("110", b"smtp"),
+        ("1000", b"postfix@-.service"),
+        ("65534", b"postfix@-.service"),
+        ("x", b"postfix@-.service"),
+    ):
+        line = parser.parse(lines_of(_UID=uid))
+        assert line is not None
+        assert line.daemon == daemon, uid
+    assert parser.forged == 3
+    filed = parser.parse(lines_of("lda(bob): x", "dovecot[5]", _UID="5000"))
+    assert filed is not None
+    assert filed.daemon == b"dovecot"
+
+
 def test_an_operators_postsuper_is_believed_of_root_alone() -> None:
     parser = JournalParser()
     removed, tag = "4PbC4x469Jz3tBr: removed", "postfix/postsuper[5]"
@@ -474,4 +493,5 @@ def test_an_exported_journal_is_imported(
     assert cli.main([*journal, "import", "--format", "json", str(tmp_path / "export.json")]) == 0
     summary = json.loads(capfd.readouterr().out)
     assert (summary["understood"], summary["messages"], summary["rows"]) == (3, 2, 2)
+    assert (summary["forged"], summary["bare"]) == (0, 0)
     assert [sources(one) for one in messages(settings)] == [{2}, {2}]
