@@ -9,7 +9,7 @@ from typing import Final
 
 from milterd.track import scan, sendmail_delivery, sendmail_door
 from milterd.track.scan import UNKNOWN, Parsed, make
-from milterd.track.sendmail_parts import host, id_end, part, peer, unescape
+from milterd.track.sendmail_parts import bare, host, id_end, part, peer, unescape
 from milterd.track.syslog import Line
 
 TAGS: Final[tuple[bytes, ...]] = (
@@ -127,6 +127,8 @@ def _of_message(line: Line, queue_id: bytes, begin: int) -> Parsed:
         return make(line, scan.HELD, queue_id, (b"operator", text[begin + 11 :]))
     if text.startswith((b"collect: premature EOM", b"collect: unexpected close"), begin):
         return sendmail_door.door(line, queue_id, b"lost", b"DATA", text[begin:])
+    if text.startswith(b"SYSERR(", begin):
+        return _system_error(line, queue_id, begin)
     if text.startswith(b"Losing ", begin):
         return make(line, scan.DELETED, queue_id, (b"sendmail",))
     child = id_end(text[begin : begin + 24])
@@ -153,6 +155,17 @@ def _notice(line: Line, queue_id: bytes, child: bytes, begin: int) -> Parsed:
     if text.startswith(_EXPIRED):
         return [make(line, scan.EXPIRED, queue_id, (b"expired",)), notice]
     return notice
+
+
+def _system_error(line: Line, queue_id: bytes, begin: int) -> Parsed:
+    """``SYSERR(USER): TEXT``: a client that went silent in the middle, or mail that loops."""
+    words = line.text[begin:].partition(b"): ")[2]
+    if words.startswith(b"collect: "):
+        return sendmail_door.door(line, queue_id, b"lost", b"DATA", words)
+    if words.startswith(b"Too many hops "):  # no ``to=`` tells of it; the first recipient is named
+        recipient = words.rpartition(b", to ")[2]
+        return sendmail_delivery.failed(line, queue_id, bare(recipient), b"5.4.6", words)
+    return None
 
 
 def _session(line: Line, begin: int) -> Parsed:

@@ -79,7 +79,8 @@ def parse(line: Line, queue_id: bytes, begin: int) -> Parsed:
         return [
             _attempt(line, queue_id, one, controller, values, b"queued", b"") for one in recipients
         ]
-    if b"mailer" not in values and b"xdelay" not in values:
+    tried = b"mailer" in values or b"xdelay" in values or stat.startswith((b"Sent", b"Deferred"))
+    if not tried:
         return _undelivered(line, queue_id, recipients, stat)
     outcome = _outcome(values.get(b"dsn", b""), reply, stat)
     words = _said(values, reply, stat)
@@ -98,6 +99,11 @@ def _controller(text: bytes, begin: int) -> tuple[bytes, int]:
     address, found, rest = text[begin:at].rpartition(b" (")
     numbers = rest.removesuffix(b")").replace(b"/", b"").replace(b"-", b"")
     return (bare(address) if found and numbers.isdigit() else bare(text[begin:at])), at
+
+
+def failed(line: Line, queue_id: bytes, recipient: bytes, dsn: bytes, text: bytes) -> Event:
+    """A failure of which no ``to=`` line tells."""
+    return _attempt(line, queue_id, recipient, b"", {b"dsn": dsn}, b"bounced", text)
 
 
 def _fields(text: bytes, end: int) -> tuple[dict[bytes, bytes], bytes, bytes] | None:

@@ -113,8 +113,15 @@ def relay(text: bytes) -> bytes:
 
 
 def bare(address: bytes) -> bytes:
-    """An address without its brackets, where it has them."""
-    return address[1:-1] if address[:1] == b"<" and address[-1:] == b">" else address
+    """An address without its brackets, and without the name or comment of a header field."""
+    if address[-1:] == b")" and b"@" in address and (comment := address.rfind(b" (")) > 0:
+        address = address[:comment]
+    if address[-1:] != b">":
+        return address
+    if address[:1] == b"<":
+        return address[1:-1]
+    begin = address.rfind(b" <")
+    return address[begin + 2 : -1] if begin > 0 else address
 
 
 def one_end(text: bytes, begin: int) -> int:
@@ -132,6 +139,17 @@ def one_end(text: bytes, begin: int) -> int:
         at = quoted_end(text, at)
         if at < 0:
             return -1
+    comma = _comma(text, at)
+    for opens, closes in ((b" <", b">"), (b" (", b")")):  # a name before, a comment behind
+        begin = text.find(opens, at, comma)
+        end = text.find(closes, begin) if begin >= 0 else -1
+        if end > comma:
+            comma = _comma(text, end)
+    return comma
+
+
+def _comma(text: bytes, at: int) -> int:
+    """The next comma, or the end."""
     comma = text.find(b",", at)
     return comma if comma >= 0 else len(text)
 

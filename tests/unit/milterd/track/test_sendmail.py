@@ -156,6 +156,33 @@ def test_each_recipient_of_a_line_is_an_attempt() -> None:
     ]  # fmt: skip
 
 
+def test_addresses_of_a_header_have_names_and_comments() -> None:
+    words = b'"Smith, Al" <alice@x.example>,carol@x.example (Carol, really),Bob B <"b,c"@x.example>'
+    events = told(ID + b": to=" + words + b", ctladdr=root (0/0)" + TRY + b"stat=Sent")
+    assert [event["final_recipient"] for event in events] == [
+        b"alice@x.example", b"carol@x.example", b'"b,c"@x.example',
+    ]  # fmt: skip
+    assert {event["controller"] for event in events} == {b"root"}
+
+
+def test_mail_that_loops_fails_without_a_to_line() -> None:
+    words = b"SYSERR(root): Too many hops 61 (25 max): from <l@x.example> via y, to <a@x.example>"
+    event = one(ID + b": " + words)
+    assert (event["outcome"], event["final_recipient"], event["enhanced_status"]) == (
+        b"bounced", b"a@x.example", b"5.4.6",
+    )  # fmt: skip
+
+
+def test_a_client_that_goes_silent_in_the_middle_is_lost() -> None:
+    words = b"SYSERR(root): collect: relay=a.example, from=<x@y.example>, info=read timeout"
+    assert one(ID + b": " + words)["action"] == b"lost"
+
+
+def test_the_oldest_lines_have_no_mailer() -> None:
+    event = one(b"AAA01234: to=<a@x.example>, delay=00:00:01, stat=Sent")
+    assert (event["kind"], event["outcome"]) == (b"DELIVERY", b"sent")
+
+
 def test_a_list_that_is_too_long_goes_on() -> None:
     events = told(ID + b": to=<a@x.example>,<b@x.example>, [more]" + TRY + b"stat=Sent")
     assert [event["final_recipient"] for event in events] == [b"a@x.example", b"b@x.example"]
@@ -355,7 +382,7 @@ def test_sessions() -> None:
         b"timeout waiting for input from a.example during server cmd read",
         b"Milter (filter1): to error state",
         b"Milter add: header: X-Spam: yes",
-        b"SYSERR(root): collect: I/O error on connection from a.example",
+        b"SYSERR(root): putbody: write error: Broken pipe",
         b"Authentication-Warning: mx: www set sender to a@x.example using -f",
         b"message size (284057) exceeds maximum (200000)",
         b"ruleset=check_vrfy, arg1=root, relay=[192.0.2.1], reject=550 5.7.1 no",
