@@ -121,8 +121,8 @@ class Leg:
         # Sendmail says ``from=`` of what it did not take, too: without recipients, or without data.
         if queued is not None and queued.fields[1] != b"0" and queued.fields[2] != b"0":
             return True
-        if kinds.PICKUP in told or kinds.EXPIRED in told:
-            return True
+        if kinds.PICKUP in told or kinds.EXPIRED in told or kinds.DELETED in told:
+            return True  # the latter two are of what has been in the queue
         if kinds.TRANSACTION in told and self.field(kinds.TRANSACTION, 14) == b"eom":
             return True
         return bool(self.doors) and any(

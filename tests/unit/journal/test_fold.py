@@ -200,6 +200,7 @@ def test_a_log_that_begins_in_the_middle_tells_the_sender_late() -> None:
     expired = say(9, Kind.EXPIRED, word=b"expired", sender=b"s@example.net")
     assert folded([expired]).message.sender == b"s@example.net"
     assert rows(expired) == [(None, None, "error", "expired")]
+    assert rows(say(9, Kind.DELETED, by=b"postsuper")) == [(None, None, "error", "deleted")]
     of_an_older_release = expired._replace(fields=expired.fields[:1])
     assert folded([of_an_older_release]).message.sender is None
 
