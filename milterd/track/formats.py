@@ -2,17 +2,17 @@
 
 Forms: ``syslog`` (RFC 3164 and RFC 3339 headers, milterd.track.syslog), ``exim`` (Exim's own main
 log, milterd.track.exim_header), ``wire`` (RFC 5424, and lines that kept their ``<PRI>``,
-milterd.track.wire), ``journald`` (``journalctl -o json``, milterd.track.journald), ``dovecot``
-(the file that Dovecot writes itself, milterd.track.dovecot_header). Raises nothing.
+milterd.track.wire), ``journald`` (``journalctl -o json``, milterd.track.journald), ``own`` (files
+that Dovecot and rspamd write themselves, milterd.track.own_logs). Raises nothing.
 """
 
 from collections.abc import Sequence
 from datetime import tzinfo
 
 from journal.events import Source
-from milterd.track.dovecot_header import DovecotParser, looks_like_dovecot
 from milterd.track.exim_header import EximParser, looks_like_exim
 from milterd.track.journald import JournalParser
+from milterd.track.own_logs import OwnParser, looks_like_own
 from milterd.track.syslog import Line, LineParser, Splitter
 from milterd.track.wire import WireParser, is_framed
 from posttrail.config import JOURNALD_UNITS
@@ -29,7 +29,7 @@ def sniff(head: Sequence[bytes], mta: str = "auto") -> str:
         return "wire"
     if mta in ("auto", "exim") and looks_like_exim(head, named=mta == "exim"):
         return "exim"
-    return "dovecot" if looks_like_dovecot(head) else "syslog"
+    return "own" if looks_like_own(head) else "syslog"
 
 
 def splitter(
@@ -49,9 +49,9 @@ def splitter(
         return JournalParser(reference_us=reference_us, units=units, bare=True)
     if form == "exim":
         return EximParser(timezone=timezone, reference_us=reference_us, after_us=after_us)
-    kind: type[WireParser] | type[LineParser] | type[DovecotParser] = LineParser
-    if form in ("wire", "dovecot"):
-        kind = WireParser if form == "wire" else DovecotParser
+    kind: type[WireParser] | type[LineParser] | type[OwnParser] = LineParser
+    if form in ("wire", "own"):
+        kind = WireParser if form == "wire" else OwnParser
     return kind(timezone=timezone, reference_us=reference_us, year=year, after_us=after_us)
 
 
@@ -98,7 +98,7 @@ class Sniffing:
         """Split one line."""
         if not self._known:
             form = sniff([line])
-            if form in ("exim", "wire", "dovecot"):
+            if form in ("exim", "wire", "own"):
                 before = self._splitter
                 self._splitter = splitter(
                     form,

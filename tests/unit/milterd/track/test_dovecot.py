@@ -294,8 +294,8 @@ NOW_US = 1_795_458_601_000_000  # 2026-11-23T18:30:01Z
 )
 def test_dovecots_own_log_file(stamp: bytes) -> None:
     head = [stamp + b"master: Info: Dovecot v2.3.19.1 (9b53102964) starting up for lmtp", OWN]
-    assert sniff(head) == "dovecot"
-    parser = splitter("dovecot", timezone=zone("UTC"), reference_us=NOW_US)
+    assert sniff(head) == "own"
+    parser = splitter("own", timezone=zone("UTC"), reference_us=NOW_US)
     line = parser.parse(stamp + OWN)
     assert line == Line(NOW_US, b"", b"dovecot", b"", b"dovecot", 0, OWN)
     event = parse(line)
@@ -305,7 +305,7 @@ def test_dovecots_own_log_file(stamp: bytes) -> None:
 
 
 def test_other_lines_in_dovecots_own_log_file() -> None:
-    parser = splitter("dovecot", timezone=zone("UTC"), reference_us=NOW_US)
+    parser = splitter("own", timezone=zone("UTC"), reference_us=NOW_US)
     line = parser.parse(b"Nov 23 18:30:01 mx postfix/smtpd[7]: connect from x[192.0.2.1]")
     assert line is not None
     assert (line.host, line.daemon) == (b"mx", b"smtpd")

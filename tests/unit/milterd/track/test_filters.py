@@ -3,8 +3,9 @@
 import pytest
 
 from journal.events import ABSENT, Event, Kind, named
+from milterd.track.formats import sniff, splitter
 from milterd.track.programs import UNKNOWN, Parsed, parse
-from milterd.track.syslog import Line
+from milterd.track.syslog import Line, zone
 
 QID = b"4bsM5k4xJmz4rT6"
 AMAVIS = (
@@ -260,6 +261,17 @@ def test_rspamd_without_a_queue_id_and_forged() -> None:
     forged = b"<x>, (default: F (no action): [0.00/15.00] [m@"
     assert read(b"rspamd", plain.replace(b"<m@", forged)) is UNKNOWN
     assert read(b"rspamd", b"<a1b2c3>; lua; greylist.lua:217: greylisted") is None
+
+
+def test_rspamds_own_log_file() -> None:
+    said = b"#4242(rspamd_proxy) " + RSPAMD % (b"T (reject)", b"17.00")
+    stamped = b"2026-11-23 18:30:01 " + said
+    assert sniff([b"2026-11-23 18:30:00 #1(main) <x>; main; main: rspamd is loading", b""]) == "own"
+    line = splitter("own", timezone=zone("UTC"), reference_us=1_795_458_601_000_000).parse(stamped)
+    assert line == Line(1_795_458_601_000_000, b"", b"rspamd", b"", b"rspamd", 0, said)
+    event = parse(line)
+    assert isinstance(event, Event)
+    assert (event.queue_id, named(event)["verdict"]) == (QID, b"reject")
 
 
 def test_spamd() -> None:
