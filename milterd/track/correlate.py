@@ -384,10 +384,11 @@ def _is_hop(message: Open, event: Event, life: Life) -> bool:
     """
     ours = next((known.message_id for known in message.lives if known.message_id), b"")
     theirs = life.message_id
-    if ours and theirs:
+    filed = event.fields[11] == b"lmtp"
+    if ours and theirs and not (filed and (kin.is_reworded(ours) or kin.is_reworded(theirs))):
         return ours == theirs
     relay = event.fields[3]
-    if event.fields[11] == b"lmtp":  # one session serves for several mails
+    if filed:  # one session serves for several mails
         begin_us = event.at_us - kin.sending_us(event) - SECOND
         return begin_us <= life.first_us <= event.at_us + SECOND
     return event.fields[11] in _TRUSTED or b"[127." in relay or b"[::1]" in relay

@@ -27,6 +27,9 @@ FILED_US: Final = 60 * SECOND
 MOST: Final = 50
 """Messages of one Message-ID that are looked at: somebody may send thousands with the same."""
 
+_PRINTED: Final = 190
+_PLAIN: Final = bytes(c for c in range(0x21, 0x7F) if c not in b"?")
+
 Bring = Callable[[bytes, bytes, bytes, int, int, int], None]
 """Brings a host's newest stored messages with an index value, between two times, into memory."""
 
@@ -119,6 +122,15 @@ def sending_us(delivery: Event) -> int:
         return round(float(delivery.fields[5].rpartition(b"/")[2]) * SECOND)
     except (ValueError, OverflowError):  # "inf" is a number to Python
         return 0
+
+
+def is_reworded(message_id: bytes) -> bool:
+    """Whether Dovecot and Postfix may print a Message-ID in two ways.
+
+    Dovecot cuts it after 200 characters; folding, blanks and bytes that are no plain
+    characters each prints after its own fashion.
+    """
+    return len(message_id) > _PRINTED or bool(message_id.translate(None, _PLAIN))
 
 
 def gave_back(giver: Open, life: Life) -> bool:

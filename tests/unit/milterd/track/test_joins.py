@@ -102,6 +102,14 @@ def a_copy_in_the_inbox_beats_the_one_in_junk(story: Story) -> None:
     lmtp(story, 1.1, "AAAA1111", BOB)
 
 
+@a_story(Expect([(BOB, BOB, "filtered", "junk", "Junk")]))
+def a_message_id_that_dovecot_cuts_hides_nothing(story: Story) -> None:
+    begin(story, 0, "AAAA1111", "x" * 300 + "@example.net")
+    text = f"sieve: msgid=<{'x' * 196}...: fileinto action: stored mail into mailbox 'Junk'"
+    story.log.append(dovecot(1, BOB, text))
+    lmtp(story, 1.1, "AAAA1111", BOB)
+
+
 @a_story(
     Expect([
         ("a@example.com", "a@example.com", "filtered", "junk", "INBOX.Spam"),
