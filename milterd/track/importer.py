@@ -67,6 +67,7 @@ def import_(
     form: str,
 ) -> int:
     """Read mail logs (plain, .gz, .bz2, .xz, .zst, or - for standard input) into the journal."""
+    site = options.config.mta
     wanted = Options(
         host=host,
         timezone=timezone or options.config.log.timezone,
@@ -74,7 +75,7 @@ def import_(
         mta=mta,
         names=_names(options),
         units=options.config.log.journald_units,
-        domains=domains,
+        places=(domains or site.local_domains, site.inside_networks, site.junk_folders),
         again=again,
     )
     with ExitStack() as stack:

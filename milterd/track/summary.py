@@ -30,13 +30,13 @@ class Options:
     mta: str = "auto"
     names: Mapping[bytes, bytes] = field(default_factory=dict)
     units: tuple[str, ...] = JOURNALD_UNITS
-    domains: tuple[str, ...] = ()  # named for this import alone
+    places: tuple[tuple[str, ...], ...] = ()  # domains, networks, folders that rows depend on
     again: bool = False  # read what earlier imports have read
 
     def signature(self, timezone: str) -> str:
         """Text that differs where the same lines would be read differently."""
         names = sorted(self.names.items())
-        parts = self.host, timezone, self.year, self.mta, names, self.units, self.domains
+        parts = self.host, timezone, self.year, self.mta, names, self.units, self.places
         return repr((__version__, *parts))
 
 

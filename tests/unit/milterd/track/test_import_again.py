@@ -161,6 +161,7 @@ def test_a_lost_part_of_the_journal_is_read_again(shelf: Shelf, log: Path) -> No
 
 CHILD = """
 import os, signal, sys
+from journal import writer
 from milterd.track import bulk, intake
 from posttrail import cli
 number, at, commits = signal.Signals[sys.argv[1]], int(sys.argv[2]), int(sys.argv[3])
@@ -178,6 +179,14 @@ def committed(self, *, everything):
         os.kill(os.getpid(), number)
     commit(self, everything=everything)
 intake.Intake.take, bulk.Import._commit = taken, committed
+if at < 0:
+    state = writer.Writer._commit_state
+    def stated(self):  # the days are written, the positions not yet
+        count["state"] = count.get("state", 0) + 1
+        if count["state"] == -at:
+            os.kill(os.getpid(), number)
+        state(self)
+    writer.Writer._commit_state = stated
 sys.exit(cli.main(sys.argv[4:]))
 """
 
@@ -198,8 +207,10 @@ def test_kills_at_any_point_leave_the_rows_of_an_undisturbed_import(
     count = len(lines_of(log))
     for _ in range(3):
         line, commit = chosen.randrange(count // 2), 0
-        if seed % 2:
+        if seed % 3 == 1:
             line, commit = 0, chosen.randrange(1, 20)
+        elif seed % 3 == 2:
+            line = -chosen.randrange(1, 20)
         done = run_child("SIGKILL", line, commit, shelf, log)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
     summary = shelf.read(log)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -332,6 +333,36 @@ def test_half_a_record_waits_for_its_end(tmp_path: Path) -> None:
         assert texts(follower, 1) == ["ab"]
     assert json.loads(follower.position) == {"v": 1, "cursor": "s=1", "at": 7}
     follower.close()
+
+
+def test_the_child_ends_with_us_however_we_end(file: Path) -> None:
+    write(file, numbered(0, 1))
+    program = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from milterd.track.journalctl import JournalFollower\n"
+        f"follower = JournalFollower(units=(), directory=Path({str(file.parent)!r}))\n"
+        "while not follower.read()[0]: pass\n"
+        "print(follower._child.pid, flush=True)\nsys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        child = Path("/proc") / parent.stdout.readline().decode().strip() / "cmdline"
+        assert b"--follow" in child.read_bytes()
+        parent.kill()
+        parent.wait()
+    limit = time.monotonic() + WAIT_S
+    while _is_alive(child):
+        assert time.monotonic() < limit
+
+
+def _is_alive(cmdline: Path) -> bool:
+    """A zombie, which nobody has waited for yet, has no command line."""
+    try:
+        return bool(cmdline.read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_foreign_position_is_refused() -> None:
