@@ -82,7 +82,7 @@ class Intake:
         tally.lines += 1
         line = self._parser.parse(raw)
         if line is None:
-            self._unknown(raw)
+            self._unknown(raw, None)
             return
         before_us, at_us = self.latest_us, line.at_us
         self.latest_us = at_us
@@ -103,7 +103,7 @@ class Intake:
             for one in event:
                 self._take(one, line, before_us)
         else:
-            self._unknown(raw)
+            self._unknown(raw, line)
 
     def _take(self, event: Event, line: Line, before_us: int) -> None:
         if event[KIND] == kinds.GAP:
@@ -129,9 +129,9 @@ class Intake:
         """Lines that claimed to be a mail program's and were not believed."""
         return self._parser.forged if isinstance(self._parser, JournalParser) else 0
 
-    def _unknown(self, raw: bytes) -> None:
+    def _unknown(self, raw: bytes, line: Line | None) -> None:
         self.tally.unknown += 1
-        self.tally.kinds.add(self._parser.parse(raw), raw)
+        self.tally.kinds.add(line, raw)
         if not self.tally.first_unknown:
             self.tally.first_unknown = raw[:1000]
 
