@@ -59,17 +59,19 @@ def rows(
     domains: Sequence[str] = (),
     mta: str = "auto",
     filters: Mapping[str, str] | None = None,
+    apart: bool = False,
 ) -> list[Row]:
     """The report, oldest row first, of logs imported into a journal of their own.
 
     ``domains`` are ours (``--local-domain``); ``year`` is that of the first line; ``filters``
-    are options of the report.
+    are options of the report; ``apart`` imports one log after the other, in that order.
     """
     wanted: dict[str, str | None] = defaultdict(lambda: None, filters or {})
     query = parse(wanted, now_us=REFERENCE_US)
     with tempfile.TemporaryDirectory(prefix="posttrail-score-") as directory:
         journal = Path(directory) / "journal"
-        _import(logs, journal, Options(timezone="UTC", year=year, mta=mta), domains)
+        for some in [[log] for log in logs] if apart else [logs]:
+            _import(some, journal, Options(timezone="UTC", year=year, mta=mta), domains)
         reader = Reader.open(journal)
         try:
             local = Local(reader, journal_key=days.read_key(journal))

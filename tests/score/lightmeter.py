@@ -49,6 +49,8 @@ def checks(folder: Path) -> Iterator[Check]:
                 yield Check(f"{name} from line {start + 1}", "rows", True, len(found) <= 2)
     for path in sorted((folder / "files").glob("*.log")):
         yield from oracle.checks(path, year=2021)
+        if len(lines_of(path)) > 20:
+            yield from oracle.halves(path, year=2021)
 
 
 def _attempts(name: str, case: dict[str, Any], found: list[Row]) -> Iterator[Check]:

@@ -17,3 +17,4 @@ def checks(folder: Path) -> Iterator[Check]:
     for path in sorted(folder.glob("mail.*")):
         yield from oracle.checks(path, year=2021)
         yield from agents.checks(path, year=2021)
+    yield from oracle.halves(folder / "mail.log.1", year=2021)

@@ -133,7 +133,8 @@ def page(scores: list[Score], done: dict[str, list[Check]]) -> Iterator[str]:
         " against what those projects say of them, statement by statement. `make score` writes"
         ' this page. "Argued" are differences in which we believe to be right; below the table'
         ' stands why, case by case. "lines understood": every line that carries delivery'
-        " information, by patterns of the scorer's own."
+        ' information, by patterns of the scorer\'s own. "rows from halves": a log cut in two and'
+        " read in either order comes to the rows of the whole."
     )
     yield ""
     yield from table(scores)

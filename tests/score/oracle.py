@@ -7,6 +7,7 @@ lines are counted. Addresses here hold no blanks and no quotes.
 """
 
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -53,6 +54,24 @@ class _File:
 def checks(path: Path, *, year: int | None = None) -> Iterator[Check]:
     """The last words of a log beside the rows of our report."""
     yield from _compare(path.name, lines_of(path), rows([path], year=year))
+
+
+def halves(path: Path, *, year: int | None = None) -> Iterator[Check]:
+    """A log cut in two: read in either order, it comes to the same rows as the whole."""
+    lines = lines_of(path)
+    whole = _said(rows([path], year=year))
+    for number, cut in enumerate((len(lines) // 3, len(lines) // 2, len(lines) * 3 // 4)):
+        with tempfile.TemporaryDirectory(prefix="posttrail-score-") as directory:
+            logs = [Path(directory) / name for name in ("first.log", "second.log")]
+            for log, part in zip(logs, (lines[:cut], lines[cut:]), strict=True):
+                log.write_bytes(b"".join(line + b"\n" for line in part))
+            got = _said(rows(logs[:: -1 if number % 2 else 1], year=year, apart=True))
+        yield Check(f"{path.name} cut at {cut}", "rows from halves", whole, got)
+
+
+def _said(found: list[Row]) -> list[str]:
+    """Rows in an order of their own, without what names them."""
+    return sorted(repr({k: v for k, v in row.items() if k not in ("id", "row")}) for row in found)
 
 
 def checks_of_lines(name: str, lines: Sequence[str]) -> Iterator[Check]:

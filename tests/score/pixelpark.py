@@ -15,4 +15,5 @@ def checks(folder: Path) -> Iterator[Check]:
     """Every half that is there."""
     for path in sorted(folder.glob("*.log.gz")):
         yield from oracle.checks(path)
+        yield from oracle.halves(path)
         yield from agents.checks(path)
