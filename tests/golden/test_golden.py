@@ -7,6 +7,8 @@ changed after the recording: in short-queue-ids the second message got the first
 id and comes an hour later, in rfc3339 the stamps of two-fates took the other form, in container
 its lines stand in another syslog's, in login-refused the client's address is another. exim-* is
 the main log of a private Exim 4.96 (Debian's, unpacked) in a network of its own.
+ sendmail-* were
+recorded by ``record_sendmail.py`` from Debian's Sendmail 8.17, unpacked, in a network of its own.
 
 The logs with Dovecot, amavis, spamd and postgrey were recorded by ``record.py`` beside this file
 (Dovecot 2.3.19, amavis 2.13, SpamAssassin 4.0). Two were not recorded but written after the

@@ -399,9 +399,19 @@ define(`confDEF_USER_ID', `mailnull:mailnull')dnl
             stdin=message.encode(),
         )  # fmt: skip
 
-    def release(self, *, quarantined: bool = True) -> None:
-        """Take all messages out of quarantine."""
-        self.inside(*self._sendmail("sendmail"), "-qQ", "-Q")
+    def submit_header(self, message: str) -> None:
+        """The same for a message whose header names the recipients."""
+        self.inside(*self._sendmail("submit"), "-Ac", "-t", "-i", stdin=message.encode())
+
+    def queue(self, *options: str, stdin: bytes = b"") -> None:
+        """Sendmail itself with these options: a queue run, or a message straight into the queue."""
+        self.inside(*self._sendmail("sendmail"), *options, stdin=stdin)
+
+    def forward(self, user: str, words: str) -> None:
+        """A user's .forward."""
+        path = self.directory / "home" / user / ".forward"
+        path.write_text(words + "\n")
+        os.chown(path, 4200 + USERS.index(user), 4200)
 
     def client(self, source: str = "127.0.0.1") -> smtplib.SMTP:
         """A client of the daemon."""
@@ -414,13 +424,17 @@ define(`confDEF_USER_ID', `mailnull:mailnull')dnl
         """The log as it stands."""
         return self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
 
-    def stop(self) -> None:
-        """End all of it."""
+    def end(self) -> None:
+        """End the daemon; ``start`` starts another."""
         for daemon in self._daemons:
             if daemon.poll() is None:
                 daemon.send_signal(signal.SIGTERM)
                 daemon.wait(WAIT_S)
         self._daemons.clear()
+
+    def stop(self) -> None:
+        """End all of it."""
+        self.end()
         if self._holder is not None:
             self._holder.kill()
             self._holder.communicate()
