@@ -174,6 +174,7 @@ class Correlator:
         before = event.fields[2] if len(event.fields) > 2 else b""
         if before:
             within_us = self._memory.lifetime_us  # it may be requeued at any age
+            self._memory.bring(host, b"q", before, event.at_us - within_us, event.at_us + LAG_US)
             origin = self._find_life(before, event, host, within_us)
             if origin is not None and origin.message is not life.message:
                 self._memory.merge(origin.message, life.message)

@@ -187,8 +187,11 @@ def matching(newest: Life | None, event: Event, instance: bytes = b"") -> Life |
                 found = life
             elif other is None:
                 other = life
-        elif same and not begins and is_over(event, life):
-            return other
+        elif same and not begins:
+            if is_over(event, life):
+                return other
+        elif same and event.at_us < life.first_us - LAG_US:
+            found = None  # another file lies between
         life = life.older
     return found if found is not None else other
 
