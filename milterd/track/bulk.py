@@ -246,6 +246,8 @@ class Import:
     def _commit(self, *, everything: bool) -> None:
         """Write the messages that have been quiet longest, or all."""
         self._correlator.flush(None if everything else BATCH)
+        if everything:  # else lines that were read may still be in memory alone
+            self._ledger.save()
         if everything or self._correlator.sessions.changed:
             self._writer.set_context(CONTEXT, self._correlator.sessions.dump())
         self._writer.commit()

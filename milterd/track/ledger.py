@@ -33,7 +33,7 @@ class Place:
 
 
 class Ledger:
-    """The places of all files; changed ones are saved with the writer's next commit."""
+    """The places of all files; changed ones are saved with a commit of everything."""
 
     def __init__(self, writer: Writer, options: str, *, again: bool = False) -> None:
         """``options``: text that differs where lines would be read differently. ``again``: what
@@ -42,6 +42,7 @@ class Ledger:
         self._options = options.encode("utf-8", "surrogateescape")
         self._kept: dict[str, dict[str, object]] = _load(writer.context(CONTEXT))
         self._own: set[str] = set()
+        self._changed = False
         self._again = again
 
     def place(self, file: LogFile) -> Place | None:
@@ -59,7 +60,7 @@ class Ledger:
         return self._key(file) in self._own
 
     def note(self, file: LogFile, place: Place) -> None:
-        """The file was read so far; call it when all that its lines said goes to the writer."""
+        """The file was read so far; ``save`` it when all that its lines said goes to the writer."""
         key = self._key(file)
         if not key:
             return
@@ -68,7 +69,13 @@ class Ledger:
         self._own.add(key)
         while len(self._kept) > FILES_MOST:
             del self._kept[next(iter(self._kept))]
-        self._writer.set_context(CONTEXT, json.dumps(self._kept).encode())
+        self._changed = True
+
+    def save(self) -> None:
+        """Have the places committed with what goes to the writer now: all that was read."""
+        if self._changed:
+            self._changed = False
+            self._writer.set_context(CONTEXT, json.dumps(self._kept).encode())
 
     def _key(self, file: LogFile) -> str:
         head = file.identity()

@@ -95,8 +95,11 @@ def _window(random: Random, span_us: int, chance: float) -> tuple[int, int]:
 
 
 def _steps(random: Random, span_us: int) -> list[tuple[int, int]]:
-    """NTP sets the clock by a second or two either way; after a long sleep forward by much."""
-    by = (-2 * SECOND, -SECOND, SECOND, 2 * SECOND, 60 * SECOND, HOUR)
+    """NTP sets the clock by a second or two either way; after a long sleep forward by much.
+
+    No step is an hour: that is how far apart two lines of one hop may be (memory.HOP_US).
+    """
+    by = (-2 * SECOND, -SECOND, SECOND, 2 * SECOND, 60 * SECOND, HOUR // 2)
     count = random.choice((0, 0, 1, 2))
     found = [(BEGIN_US + int(random.random() * span_us), random.choice(by)) for _ in range(count)]
     return sorted(found)
