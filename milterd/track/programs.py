@@ -66,7 +66,7 @@ def parse(line: Line) -> Parsed:
     if line.instance in _OTHERS:
         return None
     found = postfix.parse(line)
-    if found is UNKNOWN and line.text.startswith(_REPEATED):
+    if (found is UNKNOWN or found is None) and line.text.startswith(_REPEATED):
         return _repeats(line)
     if found is None and line.daemon in filters.PARSERS:  # "postfix/policy-spf"
         return filters.PARSERS[line.daemon](line)
