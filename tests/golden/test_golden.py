@@ -17,6 +17,7 @@ program's source: proxmox-filter (pmg-smtp-filter) and mailscanner-requeue (Mail
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,19 @@ def test_halves_in_any_order_say_the_same(
         for path in order:
             imported.read(path)
         assert imported.rows() == expected(hazard), f"cut before line {cut + 1}, {name}"
+
+
+def test_every_hazard_is_in_the_table() -> None:
+    table = (HERE / "README.md").read_text("utf-8")
+    rows = [line.rpartition(" | ")[2].strip(" |") for line in table.splitlines() if "|" in line]
+    named = {name for row in rows for name in re.split(r"[,;] ", row)}
+    families = {name.removesuffix("*") for name in named if name.endswith("*")}
+    missing = [
+        hazard
+        for hazard in HAZARDS
+        if hazard not in named and not any(hazard.startswith(family) for family in families)
+    ]
+    assert not missing
 
 
 def test_hazards_are_there() -> None:
