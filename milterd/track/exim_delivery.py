@@ -33,7 +33,7 @@ _NOWHERE: Final = frozenset({b":blackhole:", b"discarded"})
 """What stands for an address where the mail is thrown away, and no transport is named."""
 
 _PROGRAMS: Final = (b"|", b"/", b">", b"save ")
-_MAX_PLACES: Final = 16  # a line that has more of them was made to be misread
+_MAX_PLACES: Final = 64  # a line that has more of them was made to be misread
 
 
 class _Addressee(NamedTuple):
@@ -105,7 +105,9 @@ def _places(text: bytes) -> list[tuple[int, int, int]]:
     """Where ``<ORIGINAL>`` could stand: the end of FINAL, begin and end of the address."""
     found: list[tuple[int, int, int]] = []
     at = text.find(b" <")
-    while at >= 0 and len(found) < _MAX_PLACES:
+    for _ in range(_MAX_PLACES):
+        if at < 0:
+            break
         end = address_end(text, at + 1)
         if end >= 0 and (end + 1 == len(text) or text.startswith(_TRAILERS, end + 1)):
             found.append((at, at + 2, end))

@@ -16,6 +16,9 @@ __all__ = ["Items", "Peer", "address", "items", "peer", "seconds", "tls", "unquo
 _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"v": b"\v", b"f": b"\f"}
 _UNITS: Final = {b"y": 31_536_000, b"w": 604_800, b"d": 86_400, b"h": 3600, b"m": 60, b"s": 1}
 _MAX_KEY: Final = 8
+_MAX_FIELDS: Final = 64  # a line that has more was made to be misread, or to take long
+_MAX_HELO: Final = 1_024
+_MAX_IP: Final = 64
 
 
 class Peer(NamedTuple):
@@ -48,11 +51,11 @@ def peer(text: bytes, begin: int) -> Peer | None:
         if text[at : at + 3] == b"DS ":  # the answer was signed (DNSSEC)
             at += 3
     if text[at : at + 1] == b"(":
-        close = text.find(b") [", at)
+        close = text.find(b") [", at, at + _MAX_HELO)
         if close < 0:
             return None
         helo, at = text[at + 1 : close], close + 2
-    close = text.find(b"]", at)
+    close = text.find(b"]", at, at + _MAX_IP)
     if text[at : at + 1] != b"[" or close < 0:
         return None
     ip, end, port = text[at + 1 : close], close + 1, b""
@@ -73,8 +76,8 @@ def items(text: bytes, begin: int, stop: frozenset[bytes]) -> Items:
     ``host[ip]:port``.
     """
     values: dict[bytes, bytes] = {}
-    at, size = begin, len(text)
-    while at < size and text[at] == 0x20:
+    at, size, left = begin, len(text), _MAX_FIELDS
+    while at < size and text[at] == 0x20 and left:
         start = at + 1
         blank = text.find(b" ", start)
         if blank < 0:
@@ -88,7 +91,7 @@ def items(text: bytes, begin: int, stop: frozenset[bytes]) -> Items:
                 return Items(values, at, word)
             at = blank
             continue
-        key = text[start:equals]
+        key, left = text[start:equals], left - 1
         value, at = _value(text, key, equals + 1, blank)
         values.setdefault(key, value)
         if text[at : at + 1] == b":":
