@@ -269,6 +269,8 @@ class Memory:
             del self.by_id[message.stored.id]
         for life in message.lives:
             self._unlink(life)
+        if not self.lives.get(message.host, True):  # names of hosts come from the log, too
+            del self.lives[message.host]
         self._unmention(message)
         message.lives.clear()  # a circle; memory must not wait for the collector
         self.refusals.forget(message)

@@ -22,6 +22,12 @@ MOST: Final = 20_000
 MOST_OUTBOUND: Final = 500
 """Delivery processes remembered. None of them says goodbye, and all are saved with a commit."""
 
+MOST_HOLDS: Final = 500
+"""Sessions remembered of which a HOLD waits for its queue file."""
+
+MOST_OF_SESSION: Final = 100
+"""HOLDs of one session that wait: one a recipient, until the first that is taken."""
+
 MOST_ORPHANS: Final = 500
 """Queue files remembered whose session began in lines not read yet."""
 
@@ -123,7 +129,12 @@ class Sessions:
 
     def hold(self, event: Event, host: bytes) -> None:
         """An access map's HOLD, logged before its queue file exists."""
-        self._holds.setdefault((host, event.pid), []).append(event)
+        key = (host, event.pid)
+        if key not in self._holds and len(self._holds) >= MOST_HOLDS:
+            del self._holds[next(iter(self._holds))]
+        holds = self._holds.setdefault(key, [])
+        holds.append(event)
+        del holds[:-MOST_OF_SESSION]
         self.changed = True
 
     def take_holds(self, event: Event, host: bytes) -> list[Event]:
