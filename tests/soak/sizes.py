@@ -1,7 +1,6 @@
 """How large a process and the maps of an object are."""
 
 import os
-from collections.abc import Sized
 from typing import Any
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -23,11 +22,11 @@ def maps(thing: object, name: str = "", seen: set[int] | None = None) -> dict[st
     seen.add(id(thing))
     for key, value in _attributes(thing).items():
         place = f"{name}.{key}".lstrip(".")
-        if isinstance(value, dict | list | set) and not isinstance(value, str | bytes):
-            inner = value.values() if isinstance(value, dict) else ()
-            found[place] = len(value) + sum(
-                len(one) for one in inner if isinstance(one, Sized) and isinstance(one, dict | list)
-            )
+        if isinstance(value, dict):
+            inner = [len(one) for one in value.values() if isinstance(one, dict | list)]
+            found[place] = len(value) + sum(inner)
+        elif isinstance(value, list | set):
+            found[place] = len(value)
         elif type(value).__module__.split(".")[0] in {"milterd", "journal"}:
             found |= maps(value, place, seen)
     return found
