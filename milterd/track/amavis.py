@@ -87,7 +87,7 @@ def _after_names(text: bytes, begin: int) -> tuple[_Envelope | None, bytes]:
         if envelope is not None:
             if found[0] is not None:
                 return None, b""
-            found = (envelope, end[1])
+            found = (envelope, end[1] or b"")
         if number > _MOST_NAMES:
             return None, b""
     return found

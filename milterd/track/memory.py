@@ -33,8 +33,8 @@ class Store(Protocol):
         begin_us: int,
         end_us: int,
         *,
-        skip: Container[bytes] = ...,
-        most: int = ...,
+        skip: Container[bytes] = (),
+        most: int = 0,
     ) -> list[Record]: ...
     def put(self, record: Record, old: Record | None) -> None: ...
     def tombstone(self, old: Record, into: bytes) -> None: ...
