@@ -187,7 +187,7 @@ def _message(
     )
     message: Message = _new(Message, (
         id,
-        events[0].at_us,
+        _begun(events),
         host,
         _instance(legs),
         tuple([queue_id for queue_id, leg in legs.items() if queue_id and not leg.is_agents]),
@@ -231,6 +231,14 @@ def _elsewhere(legs: dict[bytes, Leg]) -> tuple[bytes, ...]:
         if leg.is_agents and leg.queue_id:
             found.append(leg.queue_id)
     return tuple(found)
+
+
+def _begun(events: tuple[Event, ...]) -> int:
+    """When the message began: a policy daemon may speak of its client before there is one."""
+    for event in events:
+        if event.kind != kinds.VERDICT:
+            return event.at_us
+    return events[0].at_us
 
 
 def _is_proxied(first: Leg) -> bool:

@@ -12,6 +12,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import smtplib
 import socket
 import subprocess
@@ -300,7 +301,9 @@ class Parts:
             shutil.copy(f"/etc/postfix/{name}", etc)
         _run("mount", "--bind", str(etc), "/etc/postfix")
         with ExitStack() as stack:
-            for command in (self._amavis(), self._spamd(), self._postgrey()):
+            _run(*self._postgrey())
+            stack.callback(self._end_postgrey)
+            for command in (self._amavis(), self._spamd()):
                 server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.work)
                 stack.callback(server.wait)
                 stack.callback(server.terminate)
@@ -443,7 +446,11 @@ $hdrfrom_notify_sender = 'postmaster@example.com';
         return (
             *("/usr/sbin/postgrey", f"--inet=127.0.0.1:{self.ports['postgrey']}", "--delay=1"),
             *(f"--dbdir={database}", "--auto-whitelist-clients=0"),
+            *("-d", f"--pidfile={database}/pid", "--syslogfacility=mail"),  # else it has no syslog
         )
+
+    def _end_postgrey(self) -> None:
+        os.kill(int((self.work / "postgrey" / "pid").read_text()), signal.SIGTERM)
 
 
 def _run(*command: str) -> None:
