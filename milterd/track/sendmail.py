@@ -163,7 +163,9 @@ def _system_error(line: Line, queue_id: bytes, begin: int) -> Parsed:
     if words.startswith(b"collect: "):
         return sendmail_door.door(line, queue_id, b"lost", b"DATA", words)
     if words.startswith(b"Too many hops "):  # no ``to=`` tells of it; the first recipient is named
-        recipient = words.rpartition(b", to ")[2]
+        _, found, recipient = words.rpartition(b", to ")
+        if not found:
+            return UNKNOWN  # cut
         return sendmail_delivery.failed(line, queue_id, bare(recipient), b"5.4.6", words)
     return None
 

@@ -173,6 +173,10 @@ def test_mail_that_loops_fails_without_a_to_line() -> None:
     )  # fmt: skip
 
 
+def test_a_loop_without_its_recipient_is_cut() -> None:
+    assert read(ID + b": SYSERR(root): Too many hops 61 (25 max): from <l@x") is UNKNOWN
+
+
 def test_a_client_that_goes_silent_in_the_middle_is_lost() -> None:
     words = b"SYSERR(root): collect: relay=a.example, from=<x@y.example>, info=read timeout"
     assert one(ID + b": " + words)["action"] == b"lost"
