@@ -17,6 +17,8 @@ _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"v": b"\
 _UNITS: Final = {b"y": 31_536_000, b"w": 604_800, b"d": 86_400, b"h": 3600, b"m": 60, b"s": 1}
 _MAX_KEY: Final = 8
 _MAX_FIELDS: Final = 64  # a line that has more was made to be misread, or to take long
+_MAX_WORDS: Final = 200  # between them that are no fields
+_MAX_SPAN: Final = 40  # bytes of a time span
 _MAX_HELO: Final = 1_024
 _MAX_IP: Final = 64
 
@@ -76,8 +78,8 @@ def items(text: bytes, begin: int, stop: frozenset[bytes]) -> Items:
     ``host[ip]:port``.
     """
     values: dict[bytes, bytes] = {}
-    at, size, left = begin, len(text), _MAX_FIELDS
-    while at < size and text[at] == 0x20 and left:
+    at, size, left, words = begin, len(text), _MAX_FIELDS, _MAX_WORDS
+    while at < size and text[at] == 0x20 and left and words:
         start = at + 1
         blank = text.find(b" ", start)
         if blank < 0:
@@ -89,7 +91,7 @@ def items(text: bytes, begin: int, stop: frozenset[bytes]) -> Items:
             word = text[start:blank]
             if word in stop:
                 return Items(values, at, word)
-            at = blank
+            at, words = blank, words - 1
             continue
         key, left = text[start:equals], left - 1
         value, at = _value(text, key, equals + 1, blank)
@@ -157,6 +159,8 @@ def address(text: bytes, begin: int) -> int:
 
 def seconds(span: bytes) -> bytes:
     """``1d2h3m4s`` or ``0.104s`` as a number of seconds; b"" where it is none."""
+    if len(span) > _MAX_SPAN:
+        return b""
     total, whole, number = 0, True, b""
     for place in range(len(span)):
         letter = span[place : place + 1]

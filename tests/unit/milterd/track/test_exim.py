@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 
 from journal.events import ABSENT, Event, Kind, named
-from milterd.track import formats
+from milterd.track import exim_scan, formats
 from milterd.track.exim_header import EximParser, inner
 from milterd.track.programs import UNKNOWN, Parsed, is_mail, parse
 from milterd.track.stamps import zone
@@ -731,3 +731,10 @@ def test_every_cut_and_every_damaged_byte_is_read_without_harm() -> None:
             read(text[:cut])
             read(text[:cut] + b"\xff" + text[cut + 1 :])
             read(text[:cut] + b'"' + text[cut:])
+
+
+def test_a_span_and_a_field_list_made_to_take_long_end_early() -> None:
+    assert exim_scan.seconds(b"1" * 60_000 + b"s") == b""
+    assert exim_scan.seconds(b"1d2h3m4s") == b"93784"
+    found = exim_scan.items(b" x" * 60_000 + b" S=9", 0, frozenset())
+    assert found.values == {}
