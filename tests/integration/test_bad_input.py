@@ -92,7 +92,7 @@ def test_an_unknown_key_is_named_by_every_program(name: str, tmp_path: Path) -> 
 
 OTHERS = "".join(
     f"2026-11-20T10:00:{second:02}.000000+00:00 mx.example.com {tag}: hello\n"
-    for second, tag in enumerate(["cron[1]", "sshd[22]", "kernel", "dovecot"])
+    for second, tag in enumerate(["cron[1]", "sshd[22]", "kernel", "cups"])
 )
 QUIET = (
     "2026-11-20T10:00:00.000000+00:00 mx.example.com postfix/master[9]: daemon started\n"
