@@ -24,13 +24,15 @@ from milterd.track.exim_scan import Items, Peer, address, items, peer, tls
 from milterd.track.scan import UNKNOWN, Parsed, Unknown, make
 from milterd.track.syslog import Line
 
+_LONGEST: Final = 16_384
+"""Exim's own lines end after 8,192 bytes (LOG_BUFFER_SIZE); what is longer is cut."""
 _LISTS: Final = frozenset({b"for", b"from"})
 _ARRIVALS: Final = frozenset({b"<=", b"(="})
 
 
 def parse(line: Line) -> Parsed:
     """One line of Exim, through syslog or from its own file."""
-    text = inner(line.text)
+    text = inner(line.text[:_LONGEST])
     if text is None:
         return None
     end = id_end(text)
