@@ -32,7 +32,6 @@ from milterd.track.lives import (
     is_sure,
     matching,
     same_instance,
-    set_back,
     speaks,
 )
 from milterd.track.memory import HOP_US, Memory, Store, insert
@@ -199,8 +198,6 @@ class Correlator:
                 return found
         self._memory.load(queue_id, event, host)
         found = matching(lives.get(queue_id), event, self._instance)
-        if found is None:
-            found = set_back(lives.get(queue_id), event, self._instance)
         return found if found is not None else self._begin(event, host, lives)
 
     def _begin(self, event: Event, host: bytes, lives: dict[bytes, Life]) -> Life:

@@ -20,10 +20,7 @@ LAG_US: Final = 5 * SECOND
 AFTER_END_US: Final = 60 * SECOND
 """A line this long after ``removed`` belongs to another life."""
 
-STEP_US: Final = 3600 * SECOND + LAG_US
-"""A clock is set back by no more: an hour, by who takes the wrong zone's or season's time."""
-
-SILENT_END_US: Final = 3600 * SECOND + STEP_US
+SILENT_END_US: Final = 3600 * SECOND
 """What a client abandons ends without a word, an hour after its begin at the latest."""
 
 _HEX: Final = b"0123456789ABCDEF"
@@ -240,26 +237,6 @@ def belongs(event: Event, life: Life) -> bool:
     return event.at_us <= life.closed_us + (LAG_US if kind in _BEGINNINGS else AFTER_END_US)
 
 
-def _was_set_back(event: Event, life: Life) -> bool:
-    """Whether a line that no life may have is this one's, because the clock was set back in it.
-
-    What was written after that comes later in the log and has a stamp of before the life's begin.
-    What was written before it is, once the life has ended, later than its end: when read again.
-    """
-    start = life.start
-    if is_long(life.queue_id) or start is None or event.kind in STARTS:
-        return False
-    at_us, closed_us = event.at_us, life.closed_us
-    if at_us < start.at_us - LAG_US:
-        if at_us < start.at_us - STEP_US or event.kind == kinds.TRANSACTION:
-            return False
-        return not closed_us or (closed_us < start.at_us and at_us <= closed_us + AFTER_END_US)
-    last_us = max(
-        (one.at_us for one in life.message.events if one.queue_id == life.queue_id), default=0
-    )
-    return 0 < closed_us < last_us - AFTER_END_US and at_us <= last_us + LAG_US
-
-
 def is_over(event: Event, life: Life) -> bool:
     """Whether an event that is not of this life cannot be of an older one either.
 
@@ -337,12 +314,3 @@ def _within(transaction: Event, at_us: int) -> bool:
     end = transaction.fields[15]
     last_us = int(end) if end.isdigit() and len(end) <= 18 else transaction.at_us
     return transaction.at_us - LAG_US <= at_us <= last_us + LAG_US
-
-
-def set_back(life: Life | None, event: Event, instance: bytes) -> Life | None:
-    """The life of a chain, newest first, that an event is of because the clock was set back."""
-    while life is not None:
-        if speaks(life, instance) and _was_set_back(event, life):
-            return life
-        life = life.older
-    return None
