@@ -25,7 +25,6 @@ HOT = {
         recipients
         status strings
         terms texts
-        writer
     """,
     "milterd/track": """
         amavis
