@@ -305,6 +305,9 @@ def _newest_first(messages: list[Message]) -> list[tuple[bytes, int]]:
     return [(message.id, message.status) for message in ordered]
 
 
+@pytest.mark.skipif(
+    not str(keys.__file__).endswith(".py"), reason="compiled code does not see the terms made equal"
+)
 def test_find_gives_only_what_truly_has_the_value_in_time(
     directory: Path, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
