@@ -31,13 +31,14 @@ HOT = {
         correlate
         dovecot
         exim exim_delivery exim_door exim_header exim_sa exim_scan
-        filters
+        filters framed
         hearsay
         intake
         journald
         kin
         late lives losses
         mailscanner memory mutf7
+        own_logs
         pmg postfix postfix_delivery postfix_door postfix_queue postfix_smtpd programs
         refusals
         scan sendmail sendmail_delivery sendmail_door sendmail_parts sessions stamps strays syslog

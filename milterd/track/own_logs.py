@@ -12,10 +12,10 @@ are split as syslog's. Raises nothing.
 
 import re
 from collections.abc import Sequence
-from datetime import tzinfo
 from typing import Final
 
-from milterd.track.syslog import Line, LineParser
+from milterd.track.framed import Framed
+from milterd.track.syslog import Line
 
 _STAMP: Final = re.compile(
     rb"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*) (?=\S)"
@@ -42,44 +42,8 @@ def _begin(line: bytes) -> tuple[int, bytes]:
     return (end, b"- rspamd: ") if _RSPAMD.match(line, end) else (0, b"")
 
 
-class OwnParser:
+class OwnParser(Framed):
     """Splits the lines of one file, in the file's order: a ``Splitter``."""
-
-    def __init__(
-        self,
-        *,
-        timezone: tzinfo | None,
-        reference_us: int,
-        year: int | None = None,
-        after_us: int | None = None,
-    ) -> None:
-        """Begin a file; the arguments are LineParser's."""
-        self._lines = LineParser(
-            timezone=timezone, reference_us=reference_us, year=year, after_us=after_us
-        )
-
-    @property
-    def reference_us(self) -> int:
-        """The newest time that a year-less stamp may have."""
-        return self._lines.reference_us
-
-    @reference_us.setter
-    def reference_us(self, at_us: int) -> None:
-        self._lines.reference_us = at_us
-
-    @property
-    def year(self) -> int | None:
-        """Of the latest year-less stamp."""
-        return self._lines.year
-
-    @year.setter
-    def year(self, year: int | None) -> None:
-        self._lines.year = year
-
-    @property
-    def last_us(self) -> int | None:
-        """About when the latest line was written."""
-        return self._lines.last_us
 
     def parse(self, line: bytes, /) -> Line | None:
         """Split one line, given without its newline; None where it has no header."""

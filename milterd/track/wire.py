@@ -7,12 +7,12 @@ line made of it is ``RFC3339 HOST TAG[PID]: MSG``. Line feeds within become ``#0
 one message is one line whatever it holds. Raises nothing.
 """
 
-from datetime import tzinfo
 from typing import Final, NamedTuple
 
+from milterd.track.framed import Framed
 from milterd.track.scan import quoted_end
 from milterd.track.stamps import date_of
-from milterd.track.syslog import MAX_LINE, Line, LineParser
+from milterd.track.syslog import MAX_LINE, Line
 
 _PRI_MOST: Final = 191  # RFC 3164 4.1.1: facility 23, severity 7
 _BOM: Final = b"\xef\xbb\xbf"
@@ -27,40 +27,8 @@ class Parts(NamedTuple):
     text: bytes
 
 
-class WireParser:
+class WireParser(Framed):
     """Splits the lines of a file whose writer kept the form of the wire."""
-
-    def __init__(
-        self,
-        *,
-        timezone: tzinfo | None,
-        reference_us: int,
-        year: int | None = None,
-        after_us: int | None = None,
-    ) -> None:
-        """The arguments are LineParser's, which splits what is below the frame."""
-        self._lines = LineParser(
-            timezone=timezone, reference_us=reference_us, year=year, after_us=after_us
-        )
-
-    @property
-    def reference_us(self) -> int:
-        """The newest time a year-less stamp may have."""
-        return self._lines.reference_us
-
-    @reference_us.setter
-    def reference_us(self, at_us: int) -> None:
-        self._lines.reference_us = at_us
-
-    @property
-    def year(self) -> int | None:
-        """The year of the latest year-less stamp."""
-        return self._lines.year
-
-    @property
-    def last_us(self) -> int | None:
-        """What the next parser of the same file is to be given as ``after_us``."""
-        return self._lines.last_us
 
     def parse(self, line: bytes) -> Line | None:
         """Split one line, given without its newline; None where it has no stamp."""
