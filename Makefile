@@ -62,7 +62,7 @@ format: $(VENV)/.dev  ## let ruff write the layout
 	$(BIN)/ruff format
 
 # The hot modules as C (setup.py). Tests use the plain source; what is measured and shipped is this.
-$(COMPILED)/.done: $(VENV)/.dev setup.py pyproject.toml $(wildcard journal/*.py milterd/*.py milterd/track/*.py posttrail/*.py query/*.py)
+$(COMPILED)/.done: $(VENV)/.dev setup.py pyproject.toml $(wildcard journal/*.py milterd/*.py milterd/lines/*.py milterd/track/*.py posttrail/*.py query/*.py)
 	rm -rf build
 	POSTTRAIL_COMPILE=1 $(BIN)/python -m pip --quiet wheel --no-deps --no-build-isolation --wheel-dir build/wheel .
 	$(PIP) --no-deps --target $(COMPILED) build/wheel/*.whl

@@ -26,24 +26,29 @@ HOT = {
         status strings
         terms texts
     """,
-    "milterd/track": """
+    "milterd/lines": """
         amavis
-        correlate
         dovecot
         exim exim_delivery exim_door exim_header exim_sa exim_scan
         filters framed
-        hearsay
-        intake
         journald
-        kin
-        late lives losses
-        mailscanner memory mutf7
+        losses
+        mailscanner mutf7
         own_logs
         pmg postfix postfix_delivery postfix_door postfix_queue postfix_smtpd programs
-        refusals
-        scan sendmail sendmail_delivery sendmail_door sendmail_parts sessions stamps strays syslog
+        scan sendmail sendmail_delivery sendmail_door sendmail_parts stamps syslog
         verdicts
         wire
+    """,
+    "milterd/track": """
+        correlate
+        hearsay
+        intake
+        kin
+        late lives
+        memory
+        refusals
+        sessions strays
     """,
 }
 """Modules by folder."""

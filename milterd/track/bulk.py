@@ -19,14 +19,14 @@ from typing import Final
 
 from journal.records import Status
 from journal.writer import Writer
-from milterd.track import formats
+from milterd.lines import formats
+from milterd.lines.journald import JournalParser
+from milterd.lines.syslog import Splitter, year_of_first, zone
 from milterd.track.compressed import LogFile
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake, Tally
-from milterd.track.journald import JournalParser
 from milterd.track.ledger import Ledger, Place
 from milterd.track.summary import Options, Progress, Summary
-from milterd.track.syslog import Splitter, year_of_first, zone
 from posttrail.errors import DataError
 from posttrail.text import safe
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Final, Protocol, cast
 
-from milterd.track.syslog import MAX_LINE
+from milterd.lines.syslog import MAX_LINE
 from posttrail.errors import DataError, NoInputError
 
 _CHUNK: Final = 1 << 18

@@ -17,9 +17,9 @@ import click
 
 from journal.events import ABSENT, Event, Kind, named
 from journal.reader import Reader
-from milterd.track import formats, losses, postfix, programs
-from milterd.track.journald import JournalParser, entry_of
-from milterd.track.syslog import MAX_LINE, Line, zone
+from milterd.lines import formats, losses, postfix, programs
+from milterd.lines.journald import JournalParser, entry_of
+from milterd.lines.syslog import MAX_LINE, Line, zone
 from milterd.track.whereabouts import Journal
 from posttrail import config, process
 from posttrail.cli import Globals

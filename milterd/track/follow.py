@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from milterd.lines.syslog import MAX_LINE
 from milterd.track.generations import (
     Content,
     Generation,
@@ -28,7 +29,6 @@ from milterd.track.generations import (
     older_generations,
     parse_position,
 )
-from milterd.track.syslog import MAX_LINE
 
 _MAX_OPEN: Final = 32
 _QUIET_S: Final = 30.0

@@ -26,7 +26,8 @@ import click
 from journal.keys import day_name, day_of
 from journal.locality import Locality
 from journal.writer import Writer, WriterBusyError
-from milterd.track import formats, ledger, telling
+from milterd.lines import formats
+from milterd.track import ledger, telling
 from milterd.track.bulk import Import
 from milterd.track.compressed import LogFile, open_raw
 from milterd.track.control import hand_over

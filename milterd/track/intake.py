@@ -15,11 +15,11 @@ from journal.places import KIND
 from journal.records import Gap
 from journal.writer import Writer
 from milterd import spool
-from milterd.track import losses, programs
+from milterd.lines import losses, programs
+from milterd.lines.journald import JournalParser
+from milterd.lines.syslog import Line, Splitter
 from milterd.track.correlate import Correlator
-from milterd.track.journald import JournalParser
 from milterd.track.shapes import Kinds
-from milterd.track.syslog import Line, Splitter
 from posttrail.config import JOURNALD_UNITS
 
 log = logging.getLogger(__name__)

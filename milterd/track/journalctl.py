@@ -24,9 +24,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from milterd.lines.journald import FIELDS, cursor_of
+from milterd.lines.syslog import MAX_LINE
 from milterd.track.follow import FollowGap
-from milterd.track.journald import FIELDS, cursor_of
-from milterd.track.syslog import MAX_LINE
 from posttrail.text import safe
 
 log = logging.getLogger(__name__)

@@ -22,16 +22,17 @@ from journal.keys import DAY_US
 from journal.locality import Locality
 from journal.writer import Writer
 from milterd import spool
-from milterd.track import formats, ledger
+from milterd.lines import formats
+from milterd.lines.journald import JournalParser
+from milterd.lines.syslog import LineParser, zone
+from milterd.track import ledger
 from milterd.track.control import Door
 from milterd.track.correlate import Correlator
 from milterd.track.follow import Follower
 from milterd.track.handed import Desk
 from milterd.track.intake import Intake
 from milterd.track.journalctl import JournalFollower
-from milterd.track.journald import JournalParser
 from milterd.track.receive import Receiver
-from milterd.track.syslog import LineParser, zone
 from milterd.track.tracker import POLL_S, Source, Tracker
 from milterd.track.witness import BEAT_US
 from posttrail import config, daemon, logs

@@ -1,7 +1,7 @@
 """Receive syslog datagrams, and keep them in a small spool that the follower follows.
 
 Formats: RFC 3164 and RFC 5424 over a Unix datagram socket or UDP on a loopback address (RFC
-5426), made into lines of a log file (``milterd.track.wire``). A thread of its own takes them, so
+5426), made into lines of a log file (``milterd.lines.wire``). A thread of its own takes them, so
 that a slow commit costs none; it appends them to ``current`` at once and syncs every second. A
 spool, not a queue in memory: what was taken outlasts a crash of trackd, and one and the same
 follower, with its positions, reads it. The spool is bounded: a segment of 8 MiB is set aside,
@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Final
 
 from journal.store import group_of
-from milterd.track import losses
+from milterd.lines import losses
+from milterd.lines.syslog import MAX_LINE
+from milterd.lines.wire import line_of
 from milterd.track.generations import older_generations
-from milterd.track.syslog import MAX_LINE
-from milterd.track.wire import line_of
 from posttrail.config import loopback
 from posttrail.errors import NotPermittedError, PosttrailError, UnavailableError
 

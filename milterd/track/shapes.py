@@ -7,7 +7,7 @@ kind of line is told of once, with its number. Raises nothing.
 import re
 from typing import Final, NamedTuple
 
-from milterd.track.syslog import Line
+from milterd.lines.syslog import Line
 
 KINDS_MOST: Final = 200
 """Kinds that are told apart; lines of further ones count as one kind more."""

@@ -6,10 +6,10 @@ from typing import Final
 from journal.events import FIELDS, Event, Kind
 from journal.locality import Locality
 from journal.records import Message, Status
-from milterd.track import formats, programs
+from milterd.lines import formats, programs
+from milterd.lines.scan import Unknown
+from milterd.lines.syslog import Splitter
 from milterd.track.correlate import Correlator
-from milterd.track.scan import Unknown
-from milterd.track.syslog import Splitter
 from tests.fuzz.memory_store import MemoryStore
 
 REFERENCE_US: Final = 1_795_458_600_000_000  # 2026-11-23T18:30:00Z

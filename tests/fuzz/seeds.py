@@ -1,6 +1,6 @@
 """Lines to start from: the project's own logs, one of every grammar, and others' where they are.
 
-Each comes with the form of the log it is of (``milterd.track.formats``).
+Each comes with the form of the log it is of (``milterd.lines.formats``).
 """
 
 import gzip
@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from milterd.track import formats
+from milterd.lines import formats
 
 PROJECT: Final = Path(__file__).parents[2]
 CORPORA: Final = Path(os.environ.get("POSTTRAIL_CORPORA", PROJECT.parent / "shared" / "corpora"))

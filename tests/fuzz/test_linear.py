@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from milterd.track import formats
+from milterd.lines import formats
 from tests.fuzz.road import Road
 from tests.fuzz.seeds import OWN
 

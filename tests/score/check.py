@@ -19,11 +19,11 @@ from journal.events import Event, Kind, named
 from journal.locality import Locality
 from journal.reader import Reader
 from journal.writer import Writer
-from milterd.track import formats, programs
+from milterd.lines import formats, programs
+from milterd.lines.syslog import Line, LineParser, zone
 from milterd.track.bulk import Import, Options
 from milterd.track.compressed import LogFile, open_raw
 from milterd.track.correlate import Correlator
-from milterd.track.syslog import Line, LineParser, zone
 from query.local import Local
 from query.report import parse
 from query.rows import document

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from milterd.track import programs
-from milterd.track.exim_header import EximParser
-from milterd.track.syslog import Line, zone
+from milterd.lines import programs
+from milterd.lines.exim_header import EximParser
+from milterd.lines.syslog import Line, zone
 from tests.score.check import Check, lines_of, read_jsonl, told_of
 
 _BEFORE = (

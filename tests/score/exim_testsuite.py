@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from milterd.track import programs
+from milterd.lines import programs
 from tests.score.check import Check, Row, lines_of, rows, splitter_of, told_of
 
 _BEGIN: Final = datetime(2026, 11, 20, tzinfo=UTC)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from milterd.track import programs
-from milterd.track.syslog import LineParser, zone
+from milterd.lines import programs
+from milterd.lines.syslog import LineParser, zone
 from tests.score import exim_lines, sendmail_lines
 from tests.score.check import Check, lines_of, read_jsonl, told_of
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from milterd.track.journald import JournalParser, entry_of
+from milterd.lines.journald import JournalParser, entry_of
 from tests.score.check import Check, lines_of, read_jsonl, rows
 
 _SOURCE_TIME = (

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from milterd.track import programs
-from milterd.track.syslog import LineParser, zone
+from milterd.lines import programs
+from milterd.lines.syslog import LineParser, zone
 from tests.score.check import Check, lines_of, read_jsonl, rows_of_lines, told_of
 
 _NO_MAIL = (b"did not issue MAIL", b"[rejected]", b"lost input channel")

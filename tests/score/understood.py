@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from milterd.track import programs
+from milterd.lines import programs
 from tests.score.check import Check, lines_of, splitter_of, told_of
 
 _AGENTS = rb"smtp|lmtp|local|virtual|pipe|error|retry|discard|relay"

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from journal.events import FIELDS, Event, Kind
-from milterd.track import programs, sessions
+from milterd.lines import programs
+from milterd.lines.scan import Unknown
+from milterd.lines.syslog import LineParser
+from milterd.track import sessions
 from milterd.track.correlate import Correlator
-from milterd.track.scan import Unknown
-from milterd.track.syslog import LineParser
 from tests.fuzz.memory_store import MemoryStore
 from tests.fuzz.road import LOCALITY
 from tests.soak.sizes import maps, resident_mib

@@ -56,6 +56,13 @@ def wrong_imports(source: str, path: str) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("path", [path for path in SOURCES if path.startswith("milterd/lines/")])
+def test_what_a_line_says_needs_nobody_who_follows_or_joins(path: str) -> None:
+    names = imported(ast.parse((ROOT / path).read_text("utf-8")))
+    inside = {name for name in names if name.startswith("milterd.")}
+    assert all(name.startswith("milterd.lines") for name in inside)
+
+
 @pytest.mark.parametrize("path", SOURCES)
 def test_imports_point_left(path: str) -> None:
     assert wrong_imports((ROOT / path).read_text(), path) == []

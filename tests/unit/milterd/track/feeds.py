@@ -8,9 +8,9 @@ from journal.reader import Reader
 from journal.records import Record
 from journal.writer import Writer
 from milterd import spool
+from milterd.lines.syslog import LineParser
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake, take_record
-from milterd.track.syslog import LineParser
 
 HOST = b"mx.example.com"
 BASE_US = 1_790_000_000_000_000  # 2026-09-21T14:13:20Z

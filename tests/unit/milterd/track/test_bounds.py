@@ -3,12 +3,12 @@
 import pytest
 
 from journal.events import Event, Kind
-from milterd.track.dovecot import parse as dovecot
+from milterd.lines.dovecot import parse as dovecot
+from milterd.lines.scan import UNKNOWN, after_colon, client, quoted_end
+from milterd.lines.sendmail_parts import addresses, seconds, unescape
+from milterd.lines.syslog import Line
+from milterd.lines.wire import structured
 from milterd.track.kin import sending_us
-from milterd.track.scan import UNKNOWN, after_colon, client, quoted_end
-from milterd.track.sendmail_parts import addresses, seconds, unescape
-from milterd.track.syslog import Line
-from milterd.track.wire import structured
 
 MUCH = 60_000
 

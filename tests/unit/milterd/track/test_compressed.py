@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from milterd.lines.syslog import MAX_LINE
 from milterd.track.compressed import LogFile
-from milterd.track.syslog import MAX_LINE
 from posttrail.errors import DataError, NoInputError
 
 LINES = [b"Nov 23 18:30:01 mx postfix/qmgr[1]: %08X: removed" % number for number in range(20_000)]

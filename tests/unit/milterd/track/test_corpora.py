@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from milterd.track.programs import UNKNOWN, is_mail, parse
-from milterd.track.syslog import LineParser, zone
+from milterd.lines.programs import UNKNOWN, is_mail, parse
+from milterd.lines.syslog import LineParser, zone
 
 PROJECT = Path(__file__).resolve().parents[4]
 CORPORA = Path(os.environ.get("POSTTRAIL_CORPORA", PROJECT.parent / "shared" / "corpora"))

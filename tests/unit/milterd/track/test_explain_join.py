@@ -16,9 +16,9 @@ from journal.events import Event, Kind
 from journal.reader import Reader
 from journal.records import Gap
 from journal.writer import Writer
-from milterd.track import formats, programs
+from milterd.lines import formats, programs
+from milterd.lines.syslog import zone
 from milterd.track.explain_line import explain
-from milterd.track.syslog import zone
 from milterd.track.whereabouts import Journal
 from posttrail import cli
 from tests.unit.milterd.track.journal_files import record

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from milterd.lines.syslog import MAX_LINE
 from milterd.track.follow import Follower
 from milterd.track.generations import older_generations
-from milterd.track.syslog import MAX_LINE
 
 
 class Clock:

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from journal.events import Event, Kind, named
-from milterd.track.postfix import parse
-from milterd.track.syslog import Line, LineParser, zone
+from milterd.lines.postfix import parse
+from milterd.lines.syslog import Line, LineParser, zone
 
 PIECES = st.sampled_from(
     [

@@ -8,9 +8,9 @@ import pytest
 from journal.locality import Locality
 from journal.reader import Reader
 from journal.writer import Writer
+from milterd.lines.syslog import LineParser
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake
-from milterd.track.syslog import LineParser
 
 BASE_US = 1_790_000_000_000_000
 AFTER = "delay=0.1, delays=0.1/0/0/0, dsn=2.0.0, status=sent"

@@ -9,9 +9,9 @@ from journal.locality import Locality
 from journal.reader import Reader
 from journal.records import Message, Status
 from journal.writer import Writer
+from milterd.lines.syslog import LineParser
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake
-from milterd.track.syslog import LineParser
 
 BASE_US = 1_790_000_000_000_000
 END = "delay=1, delays=1/0/0/0, dsn="

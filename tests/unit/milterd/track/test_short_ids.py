@@ -11,9 +11,9 @@ from journal.locality import Locality
 from journal.reader import Reader
 from journal.records import Message, Status
 from journal.writer import Writer
+from milterd.lines.syslog import LineParser
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake
-from milterd.track.syslog import LineParser
 
 BASE_US = 1_790_000_000_000_000
 CLIENT = "mail.example.net[192.0.2.5]"

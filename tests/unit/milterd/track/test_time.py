@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from milterd.track.syslog import LineParser, zone
+from milterd.lines.syslog import LineParser, zone
 
 
 class File(NamedTuple):
