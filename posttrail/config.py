@@ -19,6 +19,7 @@ from posttrail.errors import ConfigError, NoInputError
 DEFAULT_PATH: Final = Path("/etc/posttrail/posttrail.toml")
 VARIABLE: Final = "POSTTRAIL_CONFIG"
 SUBJECTS: Final = ("stored", "hashed", "off")
+MTAS: Final = ("auto", "postfix", "sendmail", "exim")
 JOURNALD_UNITS: Final = (
     "postfix.service", "postfix@*.service", "sendmail.service", "sm-client.service",
     "exim.service", "exim4.service", "exim4-base.service", "dovecot.service", "amavis.service",
@@ -95,6 +96,18 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """How addresses are traced: which MTA, its files, the name servers, the daemon's socket."""
+
+    mta: str = "auto"  # one of MTAS
+    config: str = ""  # "": the MTA's own; a directory for Postfix, a file for Sendmail and Exim
+    rewrite_socket: str = ""  # "": looked for in Postfix's queue directory
+    nameservers: tuple[str, ...] = ()  # none: those of resolv.conf(5)
+    socket: Path = Path("/run/posttrail/traced.sock")
+    per_minute: int = 60  # traces of one caller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All of it; ``Config()`` is what an empty file says."""
 
@@ -103,6 +116,7 @@ class Config:
     log: Log = field(default_factory=Log)
     mta: Mta = field(default_factory=Mta)
     run: Run = field(default_factory=Run)
+    trace: Trace = field(default_factory=Trace)
 
     @property
     def control_socket(self) -> Path:
@@ -171,6 +185,9 @@ def _value(key: str, value: object, default: object) -> object:
             raise ValueError("is not a list of strings")
         if key == "inside_networks":
             _check_networks(value)
+        if key == "nameservers":
+            for server in value:
+                nameserver(server)
         return tuple(map(Path if key == "files" else str, value))
     if isinstance(default, bool):
         if not isinstance(value, bool):
@@ -184,6 +201,8 @@ def _value(key: str, value: object, default: object) -> object:
         raise ValueError("is not a string")
     if key == "subject" and value not in SUBJECTS:
         raise ValueError(f"is not one of {', '.join(SUBJECTS)}")
+    if key == "mta" and value not in MTAS:
+        raise ValueError(f"is not one of {', '.join(MTAS)}")
     if key == "timezone" and value:
         _check_zone(value)
     if key == "syslog_udp" and value:
@@ -209,6 +228,22 @@ def loopback(value: str) -> tuple[str, int]:
             " there could tell of mail that never was"
         )
     return host, int(port)
+
+
+def nameserver(value: str) -> tuple[str, int]:
+    """Address and port of ``127.0.0.1``, ``127.0.0.1:5353``, ``::1`` or ``[::1]:5353``."""
+    from ipaddress import ip_address
+
+    host, port = value, "53"
+    if value.startswith("[") or value.count(":") == 1:
+        host, _, port = value.rpartition(":")
+    try:
+        ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise ValueError(f"names no IP address: {value}") from None
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"has no port between 1 and 65535: {value}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _check_networks(networks: list[str]) -> None:

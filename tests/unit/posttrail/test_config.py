@@ -54,11 +54,18 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         [run]
         directory = "/j/run"
         control = "/j/c.sock"
+        [trace]
+        mta = "exim"
+        config = "/j/exim.conf"
+        rewrite_socket = "/j/rewrite"
+        nameservers = ["127.0.0.1", "[::1]:5353"]
+        socket = "/j/traced.sock"
+        per_minute = 6
         """
     )
     made = config.load(path)
     default = config.Config()
-    for part in ("journal", "milter", "log", "mta", "run"):
+    for part in ("journal", "milter", "log", "mta", "run", "trace"):
         mine, theirs = getattr(made, part), getattr(default, part)
         for key in mine.__slots__:
             assert getattr(mine, key) != getattr(theirs, key), key
@@ -104,6 +111,9 @@ def test_the_default_file_is_read_when_it_is_there() -> None:
         ("[log]\ntimezone = '../etc'\n", "x.toml: log.timezone names no time zone"),
         ("[milter]\nsubject = 'all'\n", "x.toml: milter.subject is not one of stored, hashed, off"),
         ("[mta]\ninside_networks = ['10.0.0.1/8']\n", "mta.inside_networks has no network in"),
+        ("[trace]\nmta = 'qmail'\n", "trace.mta is not one of auto, postfix, sendmail, exim"),
+        ("[trace]\nnameservers = ['ns.example']\n", "trace.nameservers names no IP address"),
+        ("[trace]\nnameservers = ['127.0.0.1:0']\n", "trace.nameservers has no port between"),
         ("[journal\n", "x.toml: "),
     ],
 )
@@ -124,6 +134,19 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"binary\.toml: not UTF-8"):
         config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("127.0.0.1", ("127.0.0.1", 53)),
+        ("127.0.0.1:5353", ("127.0.0.1", 5353)),
+        ("::1", ("::1", 53)),
+        ("[::1]:5353", ("::1", 5353)),
+    ],
+)
+def test_a_name_server_has_an_address_and_a_port(text: str, meant: tuple[str, int]) -> None:
+    assert config.nameserver(text) == meant
 
 
 def test_a_configuration_is_frozen() -> None:

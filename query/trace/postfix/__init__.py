@@ -1,0 +1,1 @@
+"""How Postfix decides: its settings, its tables, its order."""
