@@ -111,7 +111,10 @@ def _wait(pid: int, mask: Iterable[int]) -> int:
     def forward(number: int, _frame: FrameType | None) -> None:
         os.kill(pid, number)
 
-    before = {number: signal.signal(number, forward) for number in _ENDING}
+    heard = [
+        number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN
+    ]  # nohup
+    before = {number: signal.signal(number, forward) for number in heard}
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return os.waitpid(pid, 0)[1]

@@ -246,6 +246,8 @@ def test_a_request_to_end_reaches_the_child(number: signal.Signals) -> None:
 import os, signal, sys
 from pathlib import Path
 from posttrail import process
+signal.signal({int(number)}, signal.SIG_DFL)  # whatever the tests themselves were started with
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def work():
     os.kill(os.getppid(), {int(number)})
     signal.pause()
@@ -254,3 +256,18 @@ sys.exit(process.in_child(work, journal=Path("/j")))
 """
     done = run_python(program)
     assert (done.returncode, done.stderr) == (128 + number, b"")
+
+
+def test_a_hang_up_that_the_caller_ignores_stays_ignored() -> None:
+    program = """
+import os, signal, sys
+from pathlib import Path
+from posttrail import process
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def work():
+    os.kill(os.getppid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGHUP)
+    return 3
+sys.exit(process.in_child(work, journal=Path("/j")))
+"""
+    assert run_python(program).returncode == 3
