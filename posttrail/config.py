@@ -108,6 +108,24 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """posttrail-queryd: its sockets, its own state, and whom it believes."""
+
+    socket: Path = Path("/run/posttrail/queryd.sock")
+    proxy_socket: str = ""  # "": none; here, and only here, user_header is believed
+    user_header: str = "X-Posttrail-User"
+    tcp: str = ""  # "": none; a loopback address and port that takes links and tokens only
+    state: Path = Path("/var/lib/posttrail-query/state.sqlite")
+    admin_group: str = "posttrail-admin"
+    link_logins: tuple[str, ...] = ()  # may make links, and read nothing
+    base_url: str = "http://127.0.0.1:8025"  # that links begin with
+    frame_ancestors: tuple[str, ...] = ()  # origins that may show the page in a frame: a webmail's
+    recipient_delimiter: str = "+"  # what parts user from extension; "": nothing does
+    streams: int = 8  # live streams of one caller
+    audit_days: int = 90
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All of it; ``Config()`` is what an empty file says."""
 
@@ -117,6 +135,9 @@ class Config:
     mta: Mta = field(default_factory=Mta)
     run: Run = field(default_factory=Run)
     trace: Trace = field(default_factory=Trace)
+    query: Query = field(default_factory=Query)
+    users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a login may see: addresses and @domains; an unnamed one: NAME@ each local domain."""
 
     @property
     def control_socket(self) -> Path:
@@ -152,7 +173,10 @@ def parse(text: str, name: str) -> Config:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: {error}") from None
-    sections: dict[str, Any] = {part.name: part.default_factory for part in fields(Config)}
+    users = _users(tables.pop("users", {}), name)
+    sections: dict[str, Any] = {
+        part.name: part.default_factory for part in fields(Config) if part.name != "users"
+    }
     built: dict[str, Any] = {}
     for key, table in tables.items():
         if key not in sections:
@@ -160,7 +184,22 @@ def parse(text: str, name: str) -> Config:
         if not isinstance(table, dict):
             raise ConfigError(f"{name}: {key} is not a table")
         built[key] = _section(sections[key], table, where=f"{name}: {key}")
-    return Config(**built)
+    return Config(users=users, **built)
+
+
+def _users(table: object, name: str) -> dict[str, tuple[str, ...]]:
+    """The table [users]: any login, each with a list of addresses and @domains."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{name}: users is not a table")
+    for login, names in table.items():
+        if not isinstance(names, list) or not all(isinstance(item, str) for item in names):
+            raise ConfigError(f"{name}: users.{login} is not a list of strings")
+        for item in names:
+            if "@" not in item or item.endswith("@"):
+                raise ConfigError(
+                    f"{name}: users.{login} has no address and no @domain in {item!r}"
+                )
+    return {login: tuple(names) for login, names in table.items()}
 
 
 def _section(kind: Any, table: Mapping[str, object], *, where: str) -> object:
@@ -205,7 +244,7 @@ def _value(key: str, value: object, default: object) -> object:
         raise ValueError(f"is not one of {', '.join(MTAS)}")
     if key == "timezone" and value:
         _check_zone(value)
-    if key == "syslog_udp" and value:
+    if key in ("syslog_udp", "tcp") and value:
         loopback(value)
     return Path(value) if isinstance(default, Path) else value
 

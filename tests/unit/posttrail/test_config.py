@@ -61,16 +61,32 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         nameservers = ["127.0.0.1", "[::1]:5353"]
         socket = "/j/traced.sock"
         per_minute = 6
+        [query]
+        socket = "/j/queryd.sock"
+        proxy_socket = "/j/proxy.sock"
+        user_header = "Remote-User"
+        tcp = "127.0.0.1:8025"
+        state = "/j/state.sqlite"
+        admin_group = "mailops"
+        link_logins = ["www-data"]
+        base_url = "https://track.example.com"
+        frame_ancestors = ["https://webmail.example.com"]
+        recipient_delimiter = "-"
+        streams = 3
+        audit_days = 7
+        [users]
+        alice = ["alice@example.com", "@example.net"]
         """
     )
     made = config.load(path)
     default = config.Config()
-    for part in ("journal", "milter", "log", "mta", "run", "trace"):
+    for part in ("journal", "milter", "log", "mta", "run", "trace", "query"):
         mine, theirs = getattr(made, part), getattr(default, part)
         for key in mine.__slots__:
             assert getattr(mine, key) != getattr(theirs, key), key
             assert type(getattr(mine, key)) is type(getattr(theirs, key)), key
     assert made.log.files == (Path("/var/log/maillog"), Path("/var/log/maillog2"))
+    assert made.users == {"alice": ("alice@example.com", "@example.net")}
     assert made.control_socket == Path("/j/c.sock")
     assert made.mta.hostname == "mx.example.com"
 
@@ -114,6 +130,10 @@ def test_the_default_file_is_read_when_it_is_there() -> None:
         ("[trace]\nmta = 'qmail'\n", "trace.mta is not one of auto, postfix, sendmail, exim"),
         ("[trace]\nnameservers = ['ns.example']\n", "trace.nameservers names no IP address"),
         ("[trace]\nnameservers = ['127.0.0.1:0']\n", "trace.nameservers has no port between"),
+        ("[query]\ntcp = '192.0.2.1:80'\n", "query.tcp names 192.0.2.1: only a loopback address"),
+        ("users = 1\n", "x.toml: users is not a table"),
+        ("[users]\na = 'a@example.com'\n", "x.toml: users.a is not a list of strings"),
+        ("[users]\na = ['bob']\n", "x.toml: users.a has no address and no @domain in 'bob'"),
         ("[journal\n", "x.toml: "),
     ],
 )

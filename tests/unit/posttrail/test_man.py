@@ -88,6 +88,7 @@ def test_every_key_of_the_configuration_is_named_with_its_default() -> None:
     assert shown == [
         (f"[{part.name}]", key.name, toml(getattr(getattr(config.Config(), part.name), key.name)))
         for part in fields(config.Config)
+        if part.name != "users"  # any key: the page says so in words
         for key in fields(getattr(config.Config(), part.name))
     ]
 
