@@ -1,0 +1,1 @@
+"""posttrail-queryd: the same answers over HTTP, for whoever is who they say they are."""
