@@ -42,7 +42,7 @@ run: setup $(VENV)/.runtime  ## a private Postfix, our programs and mails of eve
 	@$(SUDO) $(BIN)/posttrail demo $(if $(ONCE),--once)
 
 sendmail: setup
-	@tools/setup sendmail dovecot
+	@tools/setup sendmail dovecot dns
 	@tools/setup --sendmail .sendmail
 
 test: setup sendmail $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
