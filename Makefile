@@ -1,6 +1,6 @@
 # posttrail: `make run` shows it, `make test` proves it. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup sendmail venv run test check lint format compiled bench truth soak score lock clean
+.PHONY: help setup sendmail exim venv run test check lint format compiled bench truth soak score lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,7 +45,11 @@ sendmail: setup
 	@tools/setup sendmail dovecot dns
 	@tools/setup --sendmail .sendmail
 
-test: setup sendmail $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
+exim: setup
+	@tools/setup exim dns
+	@tools/setup --exim .exim
+
+test: setup sendmail exim $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
 	$(SUDO) $(BIN)/python -m pytest --cov=journal --cov-report= -q
 	$(BIN)/python -m coverage report --include='journal/fold.py,journal/status.py' --fail-under=100
 
@@ -95,5 +99,5 @@ lock:  ## write requirements/*.txt anew from *.in (needs pip-compile on PATH)
 	    --output-file $$name.txt $$name.in || exit 1; done
 
 clean:  ## what make and the tests left behind
-	rm -rf $(VENV) build .sendmail dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) build .sendmail .exim dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
