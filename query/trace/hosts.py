@@ -90,7 +90,7 @@ def way(nexthop: str, how: Smtp, names: Names) -> Way:
         literal=all(text.startswith("[") for text in every),
     )
     if first:
-        passed = (f"{text}; the next destination is used" for text in finder.failures)
+        passed = (f"passed over: {text}" for text in finder.failures)
         return replace(whole, text=first, notes=(*whole.notes, *passed))
     ours = failed_at >= len(primary) or (not how.lmtp and primary[:1] == (how.relayhost,))
     return _none(whole, failure, how, ours=ours)
