@@ -67,6 +67,7 @@ server:
     use-syslog: no
     do-daemonize: no
     interface: {address}@{port}
+    access-control: 127.0.0.0/8 {access}
     do-not-query-localhost: no
     module-config: "validator iterator"
     trust-anchor-file: "{place}/anchors"
@@ -208,18 +209,29 @@ class Knot(_Server):
 
 
 class Unbound(_Server):
-    """The resolver before a running Knot; what Knot has signed is secure (AD)."""
+    """The resolver before a running Knot; what Knot has signed is secure (AD).
+
+    ``refuse``: it answers nothing but REFUSED.
+    """
 
     def __init__(
-        self, directory: Path, knot: Knot, *, address: str = "127.0.0.1", port: int = 0
+        self,
+        directory: Path,
+        knot: Knot,
+        *,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        refuse: bool = False,
     ) -> None:
         super().__init__(directory, address=address, port=port)
         self._knot = knot
+        self._refuse = refuse
 
     def prepare(self) -> tuple[str, ...]:
         knot, place = self._knot, self.directory
         (place / "anchors").write_text(knot.anchors())
-        text = UNBOUND.format(place=place, address=self.address, port=self.port)
+        access = "refuse" if self._refuse else "allow"
+        text = UNBOUND.format(place=place, address=self.address, port=self.port, access=access)
         for name in knot.zones:
             text += f'stub-zone:\n    name: "{name}."\n    stub-addr: {knot.address}@{knot.port}\n'
         (place / "unbound.conf").write_text(text)
@@ -231,5 +243,7 @@ class Unbound(_Server):
             answers = [self.ask(f"{name}.", "SOA") for name in ("", *self._knot.signed)]
         except (OSError, dns.exception.DNSException):
             return False
+        if self._refuse:
+            return answers[0].rcode() == dns.rcode.REFUSED
         secure = all(answer.flags & dns.flags.AD for answer in answers[1:])
         return answers[0].rcode() == dns.rcode.NOERROR and secure
