@@ -1,0 +1,231 @@
+"""What one walk sees of the machine: settings, tables, resolver, users, files; and its bounds.
+
+Everything that a step reads goes through a ``World``, so that a walk can be made over tables in
+memory. Answers of the resolver are kept for the length of one walk. Raises what the parts raise:
+``TableError`` for a table that cannot be read, ``WalkTooLongError`` beyond ``MOST_NODES``.
+"""
+
+import os
+import pwd
+import stat
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Protocol
+
+from posttrail.errors import PosttrailError
+from query.trace.postfix import keys
+from query.trace.postfix.resolve import Resolved, Router
+from query.trace.postfix.tables import Found
+from query.trace.tree import Node, Source, Step, Verdict
+
+MOST_NODES: Final = 1000  # of one trace
+MOST_DEPTH: Final = 150  # Python's own limit is far beyond
+
+
+class WalkTooLongError(PosttrailError):
+    """The tree would grow beyond what a trace may cost."""
+
+    def __init__(self) -> None:
+        super().__init__(f"not followed further: a trace ends after {MOST_NODES} steps")
+
+
+class SettingsLike(Protocol):
+    """What the walk needs of ``Settings``."""
+
+    @property
+    def version(self) -> str: ...
+    def get(self, name: str, service: str = "") -> str: ...
+    def words(self, name: str, service: str = "") -> tuple[str, ...]: ...
+    @property
+    def services(self) -> Sequence["ServiceLike"]: ...
+
+
+class ServiceLike(Protocol):
+    """A line of master.cf."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def command(self) -> str: ...
+    @property
+    def arguments(self) -> Sequence[str]: ...
+
+
+class TablesLike(Protocol):
+    """What the walk needs of ``Tables``."""
+
+    def prefetch(self, wanted: Iterable[tuple[str, str]]) -> None: ...
+    def find(self, maps: Sequence[str], keys: Sequence[str]) -> Found | None: ...
+
+
+class User(NamedTuple):
+    """An entry of passwd(5)."""
+
+    name: str
+    uid: int
+    home: str
+    shell: str
+
+
+def user_of(name: str) -> User | None:
+    """From the system's own database; None where there is no such user."""
+    try:
+        entry = pwd.getpwnam(name)
+    except (KeyError, ValueError):
+        return None
+    return User(entry.pw_name, entry.pw_uid, entry.pw_dir, entry.pw_shell)
+
+
+class FileText(NamedTuple):
+    """A file that was read, and what local(8) wants to know of it."""
+
+    text: str
+    regular: bool
+    world_writable: bool
+    uid: int
+
+
+def file_text(path: str) -> FileText:
+    """Raises OSError. At most 1 MiB; a file that is not regular is not opened."""
+    seen = os.stat(path)
+    mode = seen.st_mode
+    if not stat.S_ISREG(mode):
+        return FileText("", regular=False, world_writable=bool(mode & 0o002), uid=seen.st_uid)
+    with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+        text = stream.read(1 << 20)
+    return FileText(text, regular=True, world_writable=bool(mode & 0o002), uid=seen.st_uid)
+
+
+@dataclass(slots=True, kw_only=True)
+class World:
+    """One walk's view; made anew for each trace."""
+
+    settings: SettingsLike
+    tables: TablesLike
+    router: Router
+    user_of: Callable[[str], User | None] = user_of
+    file_text: Callable[[str], FileText] = file_text
+    now: Callable[[], float] = time.time
+    nodes: int = 0
+    notes: list[str] = field(default_factory=list)  # of the whole trace
+    started: float = 0.0
+    delimiters: keys.Delimiters = field(init=False)
+    _rewritten: dict[str, str] = field(default_factory=dict)
+    _resolved: dict[tuple[str, str], Resolved] = field(default_factory=dict)
+    _local: dict[str, bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.started = self.now()
+        self.delimiters = keys.Delimiters(
+            characters=self.settings.get("recipient_delimiter"),
+            requests_special=self.settings.get("owner_request_special") != "no",
+            double_bounce=self.settings.get("double_bounce_sender") or "double-bounce",
+        )
+
+    def yes(self, name: str, service: str = "") -> bool:
+        """A setting that is yes or no."""
+        return self.settings.get(name, service).strip().lower() == "yes"
+
+    def number(self, name: str, service: str = "", *, otherwise: int) -> int:
+        """A setting that is a number."""
+        value = self.settings.get(name, service).strip()
+        return int(value) if value.isdigit() else otherwise
+
+    def rewrite(self, address: str) -> str:
+        """Completed as trivial-rewrite(8) does; internal form in and out."""
+        if address not in self._rewritten:
+            spoken = self.router.rewrite(keys.external(address))
+            self._rewritten[address] = keys.internal(spoken)
+        return self._rewritten[address]
+
+    def resolve(self, address: str, sender: str) -> Resolved:
+        """Transport, next hop and class of an address in internal form."""
+        asked = (address, sender)
+        if asked not in self._resolved:
+            self._resolved[asked] = self.router.resolve(address, sender)
+        return self._resolved[asked]
+
+    def is_local(self, domain: str) -> bool:
+        """Is it $myorigin, or a destination of local(8)?"""
+        folded = domain.casefold()
+        if folded not in self._local:
+            self._local[folded] = folded == self.settings.get("myorigin").casefold() or (
+                self.resolve(f"postmaster@{domain}", "").address_class == "local"
+            )
+        return self._local[folded]
+
+    def keys_of(self, address: str) -> Mapping[str, str]:
+        """Key → unmatched extension, for rewriting tables and tables of recipients."""
+        domain = keys.split(address)[1]
+        local = bool(domain) and self.is_local(domain)
+        return keys.address_keys(address, self.delimiters, local=local)
+
+    def find(self, maps: Sequence[str], address: str) -> tuple[Found, str] | None:
+        """What the tables say of an address, and the extension that was left unmatched."""
+        if not maps:
+            return None
+        forms = self.keys_of(address)
+        found = self.tables.find(maps, list(forms))
+        return None if found is None else (found, keys.unmatched_of(forms, found.key))
+
+    def service(self, transport: str) -> ServiceLike | None:
+        """The line of master.cf behind a transport."""
+        for service in self.settings.services:
+            if service.type == "unix" and service.name == transport:
+                return service
+        return None
+
+    def program(self, transport: str) -> str:
+        """``smtp``, ``lmtp``, ``local`` ...; ``""``: there is no such transport."""
+        service = self.service(transport)
+        return os.path.basename(service.command.split()[0]) if service else ""
+
+    def as_of(self, found: Found | None) -> str | None:
+        """When the table was asked, if that was before this walk began."""
+        if found is None or found.at >= self.started:
+            return None
+        return rfc3339(found.at)
+
+    def spend(self) -> None:
+        """Count one more node."""
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise WalkTooLongError
+
+    def node(self, address: str, step: Step, **fields: object) -> Node:
+        """A node with the address as people write it."""
+        self.spend()
+        return Node(address=keys.external(address), step=step, **fields)  # type: ignore[arg-type]
+
+    def fired(self, address: str, step: Step, found: Found, children: Sequence[Node]) -> Node:
+        """A step that a table has made."""
+        return Node(
+            address=keys.external(address),
+            step=step,
+            table=found.table,
+            key=found.key,
+            value=found.value,
+            as_of=self.as_of(found),
+            children=tuple(children),
+        )
+
+
+def unknown(address: str, why: str, *, maps: Sequence[str] = ()) -> Node:
+    """An end that could not be seen."""
+    return Node(
+        address=keys.external(address),
+        step=Step.UNKNOWN,
+        verdict=Verdict.UNKNOWN,
+        source=Source.COMPUTED,
+        table=" ".join(maps) or None,
+        text=why,
+    )
+
+
+def rfc3339(at: float) -> str:
+    """Seconds since 1970 → ``2026-01-31T12:00:00Z``."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
