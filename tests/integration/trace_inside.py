@@ -8,7 +8,9 @@ import pickle
 import sys
 from pathlib import Path
 
+from query.trace.dns import Dns
 from query.trace.exim import EximWalker
+from query.trace.sendmail import SendmailWalker
 from query.trace.tree import Question, Trace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,9 +38,10 @@ def traced(prefix: list[str], words: list[str], asked: list[Question]) -> list[T
 def main() -> None:
     """The command line."""
     kind, program, config, *servers = sys.argv[1:]
-    assert kind == "exim"
-    assert not servers
-    trace = EximWalker(program, config=config).trace
+    if kind == "exim":
+        trace = EximWalker(program, config=config).trace
+    else:
+        trace = SendmailWalker(program, Dns(servers), config=config).trace
     sys.stdout.buffer.write(pickle.dumps([trace(each) for each in pickle.load(sys.stdin.buffer)]))
 
 
