@@ -6,32 +6,17 @@ depend on recipient and sender; what depends on the client (blocklists, client a
 policy services) is not asked, and said. Raises ``WalkTooLongError``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from query.trace.postfix import keys
 from query.trace.postfix.access import Action, Kind, action_of, split_status
+from query.trace.postfix.restrictions import LISTS, PROVEN, restrictions
 from query.trace.postfix.tables import Found, TableError
 from query.trace.postfix.world import World
 
-_LISTS: Final = {  # the list → what a table that stands there alone is
-    "smtpd_client_restrictions": "check_client_access",
-    "smtpd_helo_restrictions": "check_helo_access",
-    "smtpd_sender_restrictions": "check_sender_access",
-    "smtpd_relay_restrictions": "check_recipient_access",
-    "smtpd_recipient_restrictions": "check_recipient_access",
-}
-_PROVEN: Final = frozenset({
-    "permit_mynetworks",
-    "permit_sasl_authenticated",
-    "permit_tls_clientcerts",
-    "permit_tls_all_clientcerts",
-    "permit_inet_interfaces",
-})  # fmt: skip
-_WITH_ARGUMENT: Final = ("check_policy_service", "reject_rbl_client", "permit_dnswl_client",
-                         "permit_rhswl_client", "reject_rhsbl_", "sleep")  # fmt: skip
 _OTHERS: Final = ("check_policy_service", "reject_rbl_client", "reject_rhsbl_",
                   "reject_unverified_", "reject_unknown_", "check_client_access",
                   "check_helo_access")  # fmt: skip
@@ -126,7 +111,7 @@ class Door:
         first, last = "smtpd_relay_restrictions", "smtpd_recipient_restrictions"
         if self.world.settings.get("smtpd_relay_before_recipient_restrictions") == "no":
             first, last = last, first
-        return [*list(_LISTS)[:3], first, last]
+        return [*list(LISTS)[:3], first, last]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,7 +137,7 @@ class _Visit:
         return self.world.settings.get(name, self.door.service)
 
     def list(self, name: str) -> Refusal | None:
-        self._default = _LISTS[name]
+        self._default = LISTS[name]
         try:
             self._walk(self.words(name), 0)
         except _Stop as stop:
@@ -161,7 +146,7 @@ class _Visit:
 
     def _walk(self, words: Sequence[str], depth: int) -> None:
         warn = False
-        for name, argument in _restrictions(words, self._default):
+        for name, argument in restrictions(words, self._default):
             if name == "warn_if_reject":
                 warn = True
                 continue
@@ -177,7 +162,7 @@ class _Visit:
         if lower in ("permit", "permit_auth_destination"):
             if lower == "permit" or self._ours():
                 raise _Stop(None)
-        elif lower in _PROVEN:
+        elif lower in PROVEN:
             if self.client is Client.PROVEN:
                 raise _Stop(None)
         elif lower in ("reject", "defer"):
@@ -313,17 +298,3 @@ class _Visit:
         if address_class == "virtual_alias":
             code = self.get("unknown_virtual_alias_reject_code") or "550"
         return self._refusal(code, status, text, "error: transport")
-
-
-def _restrictions(words: Sequence[str], default: str) -> Iterator[tuple[str, str]]:
-    """Each restriction with its argument; a table alone is looked up as the list's own."""
-    waiting = iter(words)
-    for word in waiting:
-        lower = word.lower()
-        takes = lower.endswith("_access") or lower.startswith(_WITH_ARGUMENT)
-        if (lower.startswith("check_") and takes) or lower.startswith(_WITH_ARGUMENT):
-            yield word, next(waiting, "")
-        elif ":" in word and not word.startswith("{"):
-            yield default, word
-        else:
-            yield word, ""

@@ -62,7 +62,7 @@ class Entrance:
         node = self.world.node(
             address,
             Step.REJECT if found is None else Step.ACCESS,
-            verdict=Verdict.REJECTED_AT_SMTP,
+            verdict=Verdict.TEMPORARY if refusal.temporary else Verdict.REJECTED_AT_SMTP,
             enhanced_status=refusal.status,
             text=refusal.reply,
             notes=(f"by {refusal.restriction}",),

@@ -11,15 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from query.trace.postfix import keys
+from query.trace.postfix.slots import Slot, stopped
 from query.trace.postfix.tables import Found, TableError
 from query.trace.postfix.world import World, unknown
-from query.trace.tree import Node, Step, Verdict
+from query.trace.tree import Node, Step
 
 CANONICAL_ROUNDS: Final = 10
-MOST_SHOWN: Final = 20  # members of a list that is refused as a whole
-EXPANSION_STATUS: Final = "4.6.0"
-EXPANSION_TEXT: Final = "Alias expansion error: not accepted, the client is to try again later"
-
 Then = Callable[[str], Node]
 
 
@@ -151,13 +148,13 @@ class Cleanup:
         maps = self.words("virtual_alias_maps")
         if not maps:
             return self._once(address, original, then)
-        tree = _Slot(address)
+        tree = Slot(address)
         failed = self._expand(tree, maps)
         if failed is None:
             return self._built(tree, original, then)
-        return _stopped(self.world, tree, failed)
+        return stopped(self.world, tree, failed)
 
-    def _expand(self, root: "_Slot", maps: tuple[str, ...]) -> str | None:
+    def _expand(self, root: "Slot", maps: tuple[str, ...]) -> str | None:
         """The expansion after cleanup_map1n; the text of what ended it early, else None."""
         nesting = self.world.number("virtual_alias_recursion_limit", self.service, otherwise=1000)
         size = self.world.number("virtual_alias_expansion_limit", self.service, otherwise=1000)
@@ -185,7 +182,7 @@ class Cleanup:
                 slot = slot.children[0]
         return None
 
-    def _fill(self, slot: "_Slot", maps: tuple[str, ...]) -> None:
+    def _fill(self, slot: "Slot", maps: tuple[str, ...]) -> None:
         try:
             found = self.world.find(maps, slot.address)
         except TableError as error:
@@ -194,9 +191,17 @@ class Cleanup:
         if found is not None:
             self.world.spend()
             slot.found = found[0]
-            slot.children = [_Slot(new) for new in self._results(slot.address, found, "virtual")]
+            new = self._results(slot.address, found, "virtual")
+            self._ahead(new, maps)
+            slot.children = [Slot(each) for each in new]
 
-    def _built(self, slot: "_Slot", original: str, then: Then) -> Node:
+    def _ahead(self, addresses: Sequence[str], maps: tuple[str, ...]) -> None:
+        try:
+            self.world.ahead(addresses, maps)
+        except TableError:
+            return  # whoever needs the table says so
+
+    def _built(self, slot: "Slot", original: str, then: Then) -> Node:
         if slot.trouble is not None:
             return slot.trouble
         if slot.found is None:
@@ -230,16 +235,6 @@ class Cleanup:
         return replace(self, bcc_ok=False).recipient(address, then)
 
 
-@dataclass(slots=True)
-class _Slot:
-    """An address of the expansion, and what it was expanded to."""
-
-    address: str
-    found: Found | None = None
-    children: list["_Slot"] = field(default_factory=list)
-    trouble: Node | None = None
-
-
 def _canonical_lists(cleanup: Cleanup, side: str) -> list[tuple[str, ...]]:
     """The tables of a side (sender, recipient) in their order, if the envelope is mapped."""
     lists = []
@@ -256,41 +251,3 @@ def _chain(world: World, steps: list[tuple[str, Found]], end: Node) -> Node:
     for address, found in reversed(steps):
         end = world.fired(address, Step.CANONICAL, found, (end,))
     return end
-
-
-def _stopped(world: World, root: _Slot, why: str) -> Node:
-    """The tree of an expansion that is refused, cut where an address comes again."""
-    loop = _comes_again(root)
-    verdict = Verdict.LOOP if loop else Verdict.TEMPORARY
-    text = f"{EXPANSION_TEXT}: {why}"
-    if loop:
-        text = f"{EXPANSION_TEXT}: {keys.external(loop)} leads back to itself"
-
-    def shown(slot: _Slot, above: tuple[str, ...]) -> Node:
-        name = slot.address.casefold()
-        if slot.found is not None and name not in above:
-            children = [shown(child, (*above, name)) for child in slot.children[:MOST_SHOWN]]
-            return world.fired(slot.address, Step.VIRTUAL_ALIAS, slot.found, children)
-        return Node(
-            address=keys.external(slot.address),
-            step=Step.REJECT,
-            verdict=verdict if loop is None or name in above else Verdict.TEMPORARY,
-            enhanced_status=EXPANSION_STATUS,
-            text=text,
-        )
-
-    return shown(root, ())
-
-
-def _comes_again(root: _Slot) -> str | None:
-    """The first address that stands below itself."""
-    waiting: list[tuple[_Slot, frozenset[str]]] = [(root, frozenset())]
-    while waiting:
-        slot, above = waiting.pop()
-        name = slot.address.casefold()
-        if name in above:
-            return slot.address
-        if slot.found is not None:
-            others = [child for child in slot.children if child.address.casefold() != name]
-            waiting += [(child, above | {name}) for child in others]
-    return None

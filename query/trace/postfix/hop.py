@@ -5,13 +5,16 @@ A hop is one way into the queue: smtpd(8) or pickup(8), the cleanup(8) it hands 
 """
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from query.trace.postfix.world import ServiceLike, SettingsLike, World
 
 _ENTRIES: Final = {"smtp": "smtp/inet", "submission": "submission/inet", "pickup": "pickup/unix"}
+_ALIKE: Final = {
+    "smtp": ("smtp", "25"),
+    "submission": ("submission", "587", "submissions", "smtps", "465"),
+}
 _LOOPBACK: Final = ("127.", "[127.", "localhost", "[::1]", "::1")
 
 
@@ -43,15 +46,30 @@ class Hops:
 
     def of_entry(self, entry: str) -> Hop:
         """``smtp``, ``submission`` or ``pickup``."""
-        name = _ENTRIES.get(entry, entry)
-        note = ""
-        if not self._has(name):
-            others = [each for each in self._smtpds() if each.name in _alike(entry)]
-            if others:
-                name = f"{others[0].name}/{others[0].type}"
-            else:
-                note = f"there is no service {entry} in master.cf; settings of main.cf are shown"
-        return self._hop(name, note=note)
+        name = self._named(entry)
+        if name is not None:
+            return self._hop(name)
+        inet = [each for each in self._smtpds() if each.type == "inet"]
+        if entry != "smtp" or not inet:
+            note = f"there is no service {entry} in master.cf; settings of main.cf are shown"
+            return self._hop(_ENTRIES.get(entry, entry), note=note)
+        name = f"{inet[0].name}/{inet[0].type}"
+        return self._hop(name, note=f"no smtp in master.cf, so mail comes in by {name}")
+
+    def _named(self, entry: str) -> str | None:
+        """The service of an entry, by its usual names, at any address; or by its full name."""
+        full = _ENTRIES.get(entry, entry)
+        if any(f"{each.name}/{each.type}" == full for each in self.settings.services):
+            if any(_program(each) == "postscreen" for each in self._of(full)):
+                return "smtpd/pass"  # postscreen(8) hands the connection to that one
+            return full
+        for each in self._smtpds():
+            if each.type == "inet" and each.name.rpartition(":")[2] in _ALIKE.get(entry, ()):
+                return f"{each.name}/{each.type}"
+        return None
+
+    def _of(self, full: str) -> list[ServiceLike]:
+        return [each for each in self.settings.services if f"{each.name}/{each.type}" == full]
 
     def _hop(self, name: str, *, note: str = "") -> Hop:
         options = self.settings.words("receive_override_options", name)
@@ -101,15 +119,7 @@ class Hops:
     def _smtpds(self) -> list[ServiceLike]:
         return [each for each in self.settings.services if _program(each) == "smtpd"]
 
-    def _has(self, name: str) -> bool:
-        return any(f"{each.name}/{each.type}" == name for each in self.settings.services)
-
 
 def _program(service: ServiceLike) -> str:
     words = service.command.split()
     return os.path.basename(words[0]) if words else ""
-
-
-def _alike(entry: str) -> Iterable[str]:
-    """Other names under which an entry may stand in master.cf."""
-    return {"smtp": ("25",), "submission": ("587", "submissions", "smtps", "465")}.get(entry, ())

@@ -7,13 +7,13 @@ UNKNOWN with its reason. Rights: what only the mail system may read is told by e
 taken for absent. Raises ``WalkTooLongError``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from query.trace.postfix import keys
 from query.trace.postfix.tables import Found, TableError
-from query.trace.postfix.world import User, World, unknown
+from query.trace.postfix.world import MOST_NODES, User, World, unknown
 from query.trace.tree import Node, Step, Verdict
 
 MOST_LEVELS: Final = 100  # local(8)'s own bound on nesting
@@ -148,10 +148,20 @@ class Local:
     def _expanded(self, parts: Parts, found: Found, come: Attributes) -> Node:
         self.world.spend()
         members = [keys.internal(each) for each in keys.address_list(found.value)]
+        self._ahead(members)
         children = [self.token(each, parts, come) for each in members]
         if not children:
             children = [failed(self.world, parts.address, "4.3.0", "the alias has no members")]
         return self.world.fired(parts.address, Step.LOCAL_ALIAS, found, children)
+
+    def _ahead(self, members: Sequence[str]) -> None:
+        """Ask for all members at once."""
+        named = [each for each in members if not each.startswith(("/", "~", "|", ":"))]
+        try:
+            addresses = [self.world.rewrite(each) for each in named[:MOST_NODES]]
+            self.world.ahead(addresses, self.world.settings.words("virtual_alias_maps"))
+        except TableError:
+            return  # whoever needs the table says so
 
     def token(self, member: str, parts: Parts, come: Attributes) -> Node:
         """One member of an alias, an :include: file or a .forward, without its quotes."""
@@ -232,6 +242,7 @@ class Local:
             if "include" in self.words("propagate_unmatched_extensions")
             else "",
         )
+        self._ahead(members)
         children = tuple(self.token(member, parts, come) for member in members)
         return replace(node, children=children, text=f"{len(children)} members")
 

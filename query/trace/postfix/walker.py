@@ -15,11 +15,12 @@ from query.trace.postfix import keys
 from query.trace.postfix.agents import Hosts
 from query.trace.postfix.entrance import Entrance
 from query.trace.postfix.hop import Hop
+from query.trace.postfix.prefetch import first_round
 from query.trace.postfix.queue import Queue
 from query.trace.postfix.resolve import open_router
 from query.trace.postfix.settings import SettingsCache
 from query.trace.postfix.smtp_settings import smtp_of
-from query.trace.postfix.tables import TableError, Tables
+from query.trace.postfix.tables import Tables
 from query.trace.postfix.world import World, rfc3339
 from query.trace.tree import Question, Trace, judged
 
@@ -40,7 +41,7 @@ class Walk:
         """The answer to the question."""
         address = keys.internal(self.question.address)
         hop = self.queue.hops.of_entry(self.question.entry)
-        self._prefetch(address, hop)
+        first_round(self.world, hop, address)
         sender = self._sender(hop)
         hop = replace(hop, sender=sender)
         root = Entrance(world=self.world, queue=self.queue, question=self.question).entered(
@@ -73,41 +74,6 @@ class Walk:
             "non_smtpd_milters"
         ):
             yield "a milter may change or refuse a mail; no table tells how"
-
-    def _prefetch(self, address: str, hop: Hop) -> None:
-        """Ask beforehand what the first steps will ask: one round of all tables at once."""
-        try:
-            completed = self.world.rewrite(address)
-            forms = list(self.world.keys_of(completed))
-        except TableError:
-            return
-        wanted = [(table, key) for table in self._first_tables(hop) for key in forms]
-        user, domain = keys.split(completed)
-        if self.world.is_local(domain):
-            bare = keys.extension_of(user, self.world.delimiters)[0]
-            names = dict.fromkeys((user.casefold(), bare.casefold()))
-            aliases = self.world.settings.words("alias_maps", "local/unix")
-            wanted += [(table, name) for table in aliases for name in names]
-            wanted += [(table, f"owner-{name}") for table in aliases for name in names]
-        self.world.tables.prefetch(dict.fromkeys(wanted))
-
-    def _first_tables(self, hop: Hop) -> list[str]:
-        words = self.world.settings.words
-        names = ["virtual_alias_maps", "recipient_canonical_maps", "canonical_maps"]
-        tables: list[str] = []
-        if hop.map_ok:
-            names = [*names, "recipient_bcc_maps"]
-        for name in names:
-            tables += words(name, hop.cleanup)
-        resolved = self.world.resolve(self.world.rewrite(keys.internal(self.question.address)), "")
-        listed = {
-            "local": "local_recipient_maps",
-            "virtual_mailbox": "virtual_mailbox_maps",
-            "relay": "relay_recipient_maps",
-        }.get(resolved.address_class)
-        if listed and hop.door:
-            tables += words(listed, hop.entry)
-        return list(dict.fromkeys(tables))
 
 
 @dataclass(slots=True)

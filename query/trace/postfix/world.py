@@ -172,6 +172,36 @@ class World:
         found = self.tables.find(maps, list(forms))
         return None if found is None else (found, keys.unmatched_of(forms, found.key))
 
+    def ahead(
+        self,
+        addresses: Iterable[str],
+        maps: Sequence[str] = (),
+        *,
+        also: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Ask what will be asked of these addresses, in one round: ``maps``, and their agent's."""
+        wanted: list[tuple[str, str]] = list(also)
+        for address in addresses:
+            forms = list(self.keys_of(address))
+            wanted += [(table, key) for table in maps for key in forms]
+            resolved = self.resolve(address, "")
+            agent = self.program(resolved.transport)
+            service = f"{resolved.transport}/unix"
+            if agent == "local":
+                aliases = self.settings.words("alias_maps", service)
+                wanted += [(table, key) for table in aliases for key in self._names(address)]
+            elif agent == "virtual":
+                boxes = self.settings.words("virtual_mailbox_maps", service)
+                wanted += [(table, key) for table in boxes for key in forms]
+        self.tables.prefetch(dict.fromkeys(wanted))
+
+    def _names(self, address: str) -> list[str]:
+        """What local(8) looks up: the user with extension and without, and their owners."""
+        local = keys.split(address)[0].casefold()
+        bare = keys.extension_of(local, self.delimiters)[0]
+        names = dict.fromkeys((local, bare))
+        return [*map(keys.external, names), *(f"owner-{name}" for name in names)]
+
     def service(self, transport: str) -> ServiceLike | None:
         """The line of master.cf behind a transport."""
         for service in self.settings.services:
