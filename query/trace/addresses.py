@@ -48,7 +48,7 @@ class Addresses:
             return self._native(host)
         found: tuple[Host, Lookup]
         if known is not None and known.lookup is Lookup.NXDOMAIN:
-            found = replace(host, trouble=known.lookup.value), known.lookup
+            found = replace(host, trouble=known.trouble), known.lookup
         else:
             found = self._by_dns(host)
         if found[1].absent and "native" in self.how.host_lookup:
@@ -87,8 +87,7 @@ class Addresses:
         found = [answer for answer in answers if answer.lookup is Lookup.FOUND]
         if not found:
             worst = min(answers, key=lambda answer: _CERTAINTY[answer.lookup])
-            why = f" ({worst.why})" if worst.why and worst.lookup is not Lookup.LIMIT else ""
-            return replace(host, trouble=worst.lookup.value + why), worst.lookup
+            return replace(host, trouble=worst.trouble), worst.lookup
         addresses = self._ordered([record for answer in found for record in answer.records])
         secure = None if found[0].secure is None else all(answer.secure for answer in found)
         return replace(host, addresses=addresses, secure=secure), Lookup.FOUND
@@ -126,7 +125,7 @@ class Addresses:
                 f"smtp_tls_security_level is {level} without smtp_dns_support_level = dnssec"
             )
         if answer is not None and answer.lookup.temporary:
-            return replace(host, addresses=(), trouble=f"TLSA: {answer.lookup.value}")
+            return replace(host, addresses=(), trouble=f"TLSA: {answer.trouble}")
         if level == "dane-only" and not host.tlsa:
             return replace(
                 host, addresses=(), trouble="no secure TLSA record, and dane-only wants one"

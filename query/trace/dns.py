@@ -52,7 +52,7 @@ class Lookup(Enum):
     NODATA = "no such record"  # the name exists
     NXDOMAIN = "no such name (NXDOMAIN)"
     INVALID = "not a domain name"
-    SERVFAIL = "failure (SERVFAIL)"
+    SERVFAIL = "failure (SERVFAIL)"  # or another code, or an answer that cannot be read
     REFUSED = "refused (REFUSED)"
     TIMEOUT = "timeout"
     DOWN = "resolver down"
@@ -85,7 +85,12 @@ class Answer:
     secure: bool | None = None  # by DNSSEC; None: the name server is not one to believe
     at: float = 0.0  # when it was asked, seconds since 1970
     ttl_s: int = 0
-    why: str = ""  # who said so, where it is trouble: "192.0.2.53: timeout"
+    why: str = ""  # who said so, where it is trouble: "name server 192.0.2.53: timeout"
+
+    @property
+    def trouble(self) -> str:
+        """Why there are no records, for people."""
+        return self.why or self.lookup.value
 
 
 def a_label(name: str) -> str | None:
@@ -268,7 +273,7 @@ class Lookups:
         self.limit = f"{MAX_QUERIES} queries" if many else f"{MAX_TIME_S:g} s"
         if answer.lookup is Lookup.TIMEOUT:
             return answer
-        return replace(answer, lookup=Lookup.LIMIT, why=f"{self.limit} for one trace")
+        return replace(answer, lookup=Lookup.LIMIT, why=f"{Lookup.LIMIT.value}: {self.limit}")
 
     def _try(
         self, message: dns.message.Message, server: Server, patience_s: float, blank: Answer
@@ -290,7 +295,8 @@ class Lookups:
 
 
 def _trouble(blank: Answer, lookup: Lookup, server: Server, why: str = "") -> Answer:
-    return replace(blank, lookup=lookup, why=f"name server {server[0]}: {why or lookup.value}")
+    words = f"{lookup.value}, {why}" if why else lookup.value
+    return replace(blank, lookup=lookup, why=f"name server {server[0]}: {words}")
 
 
 def _joined(alias: Answer, target: Answer) -> Answer:
@@ -311,7 +317,8 @@ def read(response: dns.message.Message, blank: Answer, server: Server) -> Answer
     if code == dns.rcode.REFUSED:
         return _trouble(blank, Lookup.REFUSED, server)
     if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        return _trouble(blank, Lookup.SERVFAIL, server, dns.rcode.to_text(code))
+        other = "" if code == dns.rcode.SERVFAIL else dns.rcode.to_text(code)
+        return _trouble(blank, Lookup.SERVFAIL, server, other)
     if not isinstance(response, dns.message.QueryMessage):
         return _trouble(blank, Lookup.SERVFAIL, server, "an answer to another question")
     try:

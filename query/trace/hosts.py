@@ -151,9 +151,9 @@ class _Finder:
                 return self._null_mx(goal, records)
             return self._mail_hosts(goal, answer, records)
         if answer.lookup is Lookup.LIMIT:
-            return self._failed(Verdict.UNKNOWN, None, f"{name}: {answer.why}")
+            return self._failed(Verdict.UNKNOWN, None, f"{name}: {answer.trouble}")
         if answer.lookup.temporary and not self.how.ignore_mx_lookup_error:
-            text = f"MX of {name}: {answer.lookup.value} ({answer.why})"
+            text = f"MX of {name}: {answer.trouble}"
             return self._failed(Verdict.TEMPORARY, "4.4.3", text)
         if answer.lookup.temporary:
             self.notes.append(
