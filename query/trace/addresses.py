@@ -34,6 +34,7 @@ class Addresses:
     how: Smtp
     names: Names
     notes: list[str] = field(default_factory=list)
+    _ends: dict[str, str] = field(default_factory=dict)  # name -> where its CNAMEs end
 
     def host(
         self, name: str, port: int, *, preference: int | None = None, known: Answer | None = None
@@ -88,6 +89,7 @@ class Addresses:
         if not found:
             worst = min(answers, key=lambda answer: _CERTAINTY[answer.lookup])
             return replace(host, trouble=worst.trouble), worst.lookup
+        self._ends[host.name] = found[0].canonical or host.name
         addresses = self._ordered([record for answer in found for record in answer.records])
         secure = None if found[0].secure is None else all(answer.secure for answer in found)
         return replace(host, addresses=addresses, secure=secure), Lookup.FOUND
@@ -115,7 +117,7 @@ class Addresses:
         level = self.how.tls_security_level
         answer = None
         if host.secure:
-            answer = self.names.ask(f"_{host.port}._tcp.{host.name}", "TLSA")
+            answer = self._tlsa_records(host)
             if answer.lookup is Lookup.FOUND and answer.secure:
                 host = replace(host, tlsa=answer.records)
         if level not in DANE:
@@ -131,6 +133,14 @@ class Addresses:
                 host, addresses=(), trouble="no secure TLSA record, and dane-only wants one"
             )
         return host
+
+    def _tlsa_records(self, host: Host) -> Answer:
+        """At the end of a secure alias first, then at the name itself (RFC 7672 2.2.2)."""
+        end = self._ends.get(host.name, host.name)
+        answer = self.names.ask(f"_{host.port}._tcp.{end}", "TLSA")
+        if end != host.name and answer.lookup.absent:
+            return self.names.ask(f"_{host.port}._tcp.{host.name}", "TLSA")
+        return answer
 
     def limited(self, hosts: Sequence[Host]) -> tuple[Host, ...]:
         """smtp_mx_address_limit, fair to both protocols (smtp_balance_inet_protocols)."""

@@ -111,9 +111,7 @@ def u_label(name: str) -> str | None:
     return None if unicode == name else unicode
 
 
-_CODEC: Final = (
-    dns.name.IDNA_2008_UTS_46 if dns.name.have_idna_2008 else dns.name.IDNA_2003_Practical
-)
+_CODEC: Final = dns.name.IDNA_2008_UTS_46  # as Postfix, enable_idna2003_compatibility = no
 
 
 def exchange(message: dns.message.Message, server: Server, timeout_s: float) -> dns.message.Message:

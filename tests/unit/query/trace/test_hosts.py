@@ -337,6 +337,18 @@ def test_tlsa_is_asked_for_where_mx_and_address_are_secure() -> None:
     assert (host.secure, host.tlsa) == (True, (TLSA,))
 
 
+@pytest.mark.parametrize("where", ["real.example.net", "mx.example.com"])
+def test_tlsa_of_an_alias_is_at_its_end_or_at_the_name(where: str) -> None:
+    """RFC 7672 2.2.2."""
+    said: Said = {
+        "example.com MX": ["10 mx.example.com"],
+        "mx.example.com A": ["192.0.2.1"],
+        f"_25._tcp.{where} TLSA": [TLSA],
+    }
+    names = Scripted(said, secure=True, aliases={"mx.example.com": "real.example.net"})
+    assert way("example.com", V4, names).hosts[0].tlsa == (TLSA,)
+
+
 @pytest.mark.parametrize("secure", [False, None])
 def test_no_tlsa_without_dnssec(secure: bool | None) -> None:
     names = Scripted(SIGNED, secure=secure)
