@@ -8,6 +8,7 @@ that is none; what goes wrong is in the answer.
 """
 
 import ipaddress
+import re
 import socket
 import threading
 import time
@@ -94,12 +95,15 @@ class Answer:
 
 
 def a_label(name: str) -> str | None:
-    """The form that stands in DNS, without final dot; None of what is no domain name."""
+    """The form that stands in DNS, without final dot; None of what is no name of a host or domain.
+
+    What Postfix would not look up, we do not: RFC 1123 2.1 with underscores, not digits alone.
+    """
     try:
         text = dns.name.from_text(name, idna_codec=_CODEC).to_text(omit_final_dot=True)
     except (dns.exception.DNSException, UnicodeError):
         return None
-    return None if name in ("", ".") else text.lower()
+    return text.lower() if _HOST_NAME.fullmatch(text) else None
 
 
 def u_label(name: str) -> str | None:
@@ -111,6 +115,8 @@ def u_label(name: str) -> str | None:
     return None if unicode == name else unicode
 
 
+_LABEL: Final = "[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?"
+_HOST_NAME: Final = re.compile(rf"(?=.*[^0-9.]){_LABEL}(\.{_LABEL})*", re.IGNORECASE)
 _CODEC: Final = dns.name.IDNA_2008_UTS_46  # as Postfix, enable_idna2003_compatibility = no
 
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Final
 
+from query.trace.dns import a_label
 from query.trace.nexthop import literal
 from query.trace.tree import Host, Node, Source, Step, Trace, Verdict, judged
 
@@ -115,14 +116,15 @@ def allowed(end: Node, host: Host, address: str) -> bool:
     real = mapped or ip
     if real.is_global and not real.is_multicast:
         return True
-    domain = end.address.rpartition("@")[2]
-    nexthop = end.nexthop or domain
-    return host.fallback or _same(nexthop) != _same(domain)
+    named = _same(end.nexthop or "")
+    spoken = {_same(part) for part in re.split(r"[@%!]", end.address)}  # whoever wrote the address
+    return host.fallback or bool(named and named not in spoken)
 
 
 def _same(domain: str) -> str:
+    """One spelling of a domain or address literal, so that two can be compared."""
     inner = domain.strip().lower().removeprefix("[").removesuffix("]").removeprefix("ipv6:")
-    return literal(inner) or inner
+    return literal(inner) or a_label(inner) or inner
 
 
 def _speakable(address: str) -> bool:

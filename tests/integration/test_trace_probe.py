@@ -88,6 +88,10 @@ def test_the_next_host_is_asked_where_one_is_dead(sinks: Sinks) -> None:
         ("user@EXAMPLE.com", "example.com"),
         ("user@[127.0.0.1]", "[127.0.0.1]"),
         ("user@127.0.0.1", "[127.0.0.1]"),
+        ("user@bücher.example", "xn--bcher-kva.example"),
+        ("user%evil.example@example.com", "evil.example"),
+        ("evil.example!user@example.com", "evil.example"),
+        ("user@example.com", ""),
     ],
 )
 def test_whose_dns_points_at_us_gets_no_connection(address: str, nexthop: str) -> None:

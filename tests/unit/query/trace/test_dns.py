@@ -228,7 +228,23 @@ def test_records_have_one_form() -> None:
         assert Dns(["127.0.0.1"], send=send).question().ask("example.com", kind).records == (text,)
 
 
-@pytest.mark.parametrize("name", ["", ".", "a..example", "x" * 64 + ".example", "xn--\x80.example"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "a..example",
+        "x" * 64 + ".example",
+        "12.34",
+        "a b",
+        "a\\.b",
+        "-a.example",
+        "*.example",
+        "@",
+        "\u3002",
+        "xn--\x80.example",
+    ],
+)
 def test_what_is_no_name_is_never_sent(name: str) -> None:
     sent = list[str]()
     answer = Dns(["127.0.0.1"], send=server(always("NOERROR"), sent)).question().ask(name, "A")
