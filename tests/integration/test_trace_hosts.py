@@ -140,15 +140,14 @@ class Fate:
 class LabWithDns(Lab):
     """The private Postfix with a resolv.conf(5) of its own, in mount namespaces of its own."""
 
+    resolv = Path("/etc/resolv.conf")
+
     @staticmethod
     def _run(*command: str | Path, check: bool = False) -> subprocess.CompletedProcess[str]:
         if command[0] == "postfix":
-            script = f'mount --bind {RESOLV} /etc/resolv.conf && exec "$@"'
+            script = f'mount --bind {LabWithDns.resolv} /etc/resolv.conf && exec "$@"'
             command = ("unshare", "-m", "sh", "-c", script, "sh", *command)
         return Lab._run(*command, check=check)
-
-
-RESOLV = Path("/nowhere")
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +162,8 @@ def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
 @pytest.fixture(scope="module")
 def fates(knot: Knot, tmp_path_factory: pytest.TempPathFactory, until: Until) -> dict[str, Fate]:
     """One mail for each case, and what became of it."""
-    global RESOLV
-    RESOLV = tmp_path_factory.mktemp("etc") / "resolv.conf"
-    RESOLV.write_text(f"nameserver {knot.address}\noptions timeout:2 attempts:1\n")
+    LabWithDns.resolv = tmp_path_factory.mktemp("etc") / "resolv.conf"
+    LabWithDns.resolv.write_text(f"nameserver {knot.address}\noptions timeout:2 attempts:1\n")
     settings = (
         *("smtp_dns_support_level = enabled", "smtp_host_lookup = dns", "lmtp_host_lookup = dns"),
         *("lmtp_dns_support_level = enabled", "smtp_bind_address =", "smtputf8_enable = yes"),
@@ -203,9 +201,8 @@ def _add_services(etc: Path) -> None:
 
 
 _TRIED = re.compile(r"postfix/c(\d+)/\w+\[\d+\]: connect to \S+\[(\S+)\]:\d+: Connection refused")
-_DIED = re.compile(
-    r"postfix/c(\d+)/\w+\[\d+\]: fatal: "
-)  # the queue manager waits, and tries again
+# Of a next hop that it cannot read the agent dies; the queue manager keeps the mail, and tries again.
+_DIED = re.compile(r"postfix/c(\d+)/\w+\[\d+\]: fatal: ")
 _ENDED = re.compile(r"to=<x@(\d+)\.example>.* dsn=([\d.]+), status=(\w+) ")
 
 

@@ -161,8 +161,13 @@ def test_time_is_up_however_slow_the_remote_is() -> None:
     began = time.monotonic()
     with rude(b"220-wait\r\n") as (port, _):
         answer = asked(end(port), How(helo="mx.example.com", total_s=0.5))
-    assert answer.verdict is Verdict.TEMPORARY
+    assert answer.verdict is Verdict.UNKNOWN
+    assert "0.5 s are over" in answer.text
     assert time.monotonic() - began < 5
+
+
+def test_no_time_left_is_no_evidence(sinks: Sinks) -> None:
+    assert ask(end(sinks.ports["accepts"]), HOW, time.monotonic()) == "10 s are over"
 
 
 @pytest.mark.parametrize("piece", [b"SSH-2.0-server\r\n", b"220-on and on\r\n" * 500, b"2" * 9000])
