@@ -32,6 +32,7 @@ VERBS: Final[dict[str, Verb]] = {
     "show": Verb("query.show:show", "One message with all that is known of it."),
     "stats": Verb("query.stats:stats", "Count rows by status, domain or hour."),
     "coverage": Verb("query.coverage:coverage", "When capture was up, and the gaps."),
+    "explain": Verb("query.explain_verb:verb", "What a reply means, in plain words."),
     "explain-line": Verb("milterd.track.explain_line:verb", "What a log line is understood as."),
     "check": Verb("query.check:check", "Read the whole journal and name damage."),
     "run": Verb("posttrail.run:run", "Run the programs in the foreground."),
