@@ -1,6 +1,6 @@
 """Where a real smtp(8) goes with a next hop, beside what ``hosts.way`` says of it.
 
-A private Postfix gets its DNS from a private Knot. Every mail host is an address of loopback on which
+A private Postfix gets its DNS from a private Knot, through a validating Unbound. Every mail host is an address of loopback on which
 nobody listens, so that Postfix logs each address that it tries, in its order; where it finds none, its
 log has the enhanced status code.
 """
@@ -21,7 +21,7 @@ from query.trace.dns import Dns
 from query.trace.hosts import Smtp, Way, way
 from query.trace.tree import Verdict
 from tests.integration.conftest import Until
-from tests.integration.knot import Knot
+from tests.integration.knot import Knot, Unbound
 
 HOW = Smtp(inet_protocols=("ipv4",), own_addresses=frozenset({"127.0.0.1"}))
 
@@ -45,6 +45,14 @@ def _mx(*hosts: str) -> str:
     return "\n".join([*records, *addresses])
 
 
+def _options(level: str) -> Mapping[str, str]:
+    return {"smtp_dns_support_level": "dnssec", "smtp_tls_security_level": level}
+
+
+TLSA = "\n_25._tcp.a TLSA 3 1 1 " + "ab" * 32
+DANE = replace(HOW, dns_support_level="dnssec", tls_security_level="dane")
+ONLY = replace(DANE, tls_security_level="dane-only")
+SIGNED = ("dane.test", "daneless.test", "danelost.test")
 CASES: dict[str, Case] = {
     "plain": Case(_mx("20 b 127.0.1.2", "10 a 127.0.1.1")),
     "equal": Case(_mx("10 a 127.0.1.1", "10 b 127.0.1.2")),
@@ -121,6 +129,12 @@ CASES: dict[str, Case] = {
         replace(HOW, dns_support_level="disabled"),
         {"smtp_dns_support_level": "disabled"},
     ),
+    "dane": Case(_mx("10 a 127.0.1.27") + TLSA, "dane.test", DANE, _options("dane")),
+    "daneless": Case(_mx("10 a 127.0.1.28"), "daneless.test", DANE, _options("dane")),
+    "unsigned": Case(_mx("10 a 127.0.1.31") + TLSA, "unsigned.test", ONLY, _options("dane-only")),
+    "danelost": Case(
+        _mx("10 a 127.0.1.29") + "\n_25._tcp.a CNAME mx.broken.test.", "danelost.test", DANE, _options("dane")
+    ),
     "lmtp": Case(
         _mx("10 a 127.0.1.25") + "\n@ A 127.0.1.26", "inet:lmtp.test", replace(HOW, lmtp=True, port=24), program="lmtp"
     ),
@@ -151,19 +165,24 @@ class LabWithDns(Lab):
 
 
 @pytest.fixture(scope="module")
-def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
+def resolver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unbound]:
     zones = {f"{name}.test": case.zone for name, case in CASES.items() if name.isascii()}
     zones["xn--bcher-kva.test"] = _mx("10 a 127.0.1.30")
     address = f"127.{random.randint(10, 250)}.{random.randint(1, 250)}.53"
-    with Knot(tmp_path_factory.mktemp("knot"), zones, address=address, port=53) as running:
+    with (
+        Knot(tmp_path_factory.mktemp("knot"), zones, signed=SIGNED) as knot,
+        Unbound(tmp_path_factory.mktemp("unbound"), knot, address=address, port=53) as running,
+    ):
         yield running
 
 
 @pytest.fixture(scope="module")
-def fates(knot: Knot, tmp_path_factory: pytest.TempPathFactory, until: Until) -> dict[str, Fate]:
+def fates(
+    resolver: Unbound, tmp_path_factory: pytest.TempPathFactory, until: Until
+) -> dict[str, Fate]:
     """One mail for each case, and what became of it."""
     LabWithDns.resolv = tmp_path_factory.mktemp("etc") / "resolv.conf"
-    LabWithDns.resolv.write_text(f"nameserver {knot.address}\noptions timeout:2 attempts:1\n")
+    LabWithDns.resolv.write_text(f"nameserver {resolver.address}\noptions timeout:2 attempts:1\n")
     settings = (
         *("smtp_dns_support_level = enabled", "smtp_host_lookup = dns", "lmtp_host_lookup = dns"),
         *("lmtp_dns_support_level = enabled", "smtp_bind_address =", "smtputf8_enable = yes"),
@@ -220,14 +239,16 @@ def _read(log: str) -> dict[str, Fate]:
     return {name: Fate(tuple(tried[name]), *fate) for name, fate in fates.items()}
 
 
-def _way(name: str, knot: Knot) -> Way:
+def _way(name: str, resolver: Unbound) -> Way:
     case = CASES[name]
-    return way(case.nexthop or f"{name}.test", case.how, Dns([knot.address]).question())
+    return way(case.nexthop or f"{name}.test", case.how, Dns([resolver.address]).question())
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_smtp_goes_where_the_trace_says(name: str, knot: Knot, fates: dict[str, Fate]) -> None:
-    found, fate = _way(name, knot), fates[name]
+def test_smtp_goes_where_the_trace_says(
+    name: str, resolver: Unbound, fates: dict[str, Fate]
+) -> None:
+    found, fate = _way(name, resolver), fates[name]
     told = tuple(one for host in found.hosts for one in host.addresses)
     if any("equal preference" in note for note in found.notes):
         told, fate = tuple(sorted(told)), replace(fate, tried=tuple(sorted(fate.tried)))
