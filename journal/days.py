@@ -177,7 +177,7 @@ class Touching:
         self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, store.DATA_MODE)
         store.set_owner(self._path, store.DATA_MODE, gid)
         text = os.pread(self._handle, 1 << 20, 0).decode("ascii", "replace")
-        named = {name for name in text.split() if name == STATE or parse_day(name) is not None}
+        named = {name for name in text.split() if is_part(name)}
         self.suspects = sorted(named)
 
     def add(self, name: str) -> None:
@@ -240,6 +240,22 @@ def is_sound(directory: Path, name: str) -> bool:
             opened.exercise()
 
     return survives(read_through)
+
+
+def is_readable(directory: Path, name: str) -> bool:
+    """The same for whoever may only read, save for the pages that writing would touch."""
+
+    def read_through() -> None:
+        databases = store.STATE_DATABASES if name == STATE else store.DAY_DATABASES
+        with Store(directory / name, databases, writable=False) as opened:
+            opened.read_through()
+
+    return survives(read_through)
+
+
+def is_part(name: str) -> bool:
+    """Whether a journal may have an environment of this name."""
+    return name == STATE or parse_day(name) is not None
 
 
 def put_aside_damaged(directory: Path, suspects: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ Raises ``UnavailableError`` (absent or damaged), ``NotPermittedError``, ``Journa
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import merge
 from pathlib import Path
 from threading import Lock
@@ -38,9 +38,18 @@ _SETTLED_NS: Final = 50_000_000  # a directory's mtime is coarse: believe it whe
 class Reader:
     """An open journal, for reading."""
 
-    def __init__(self, directory: Path, *, exclude: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        exclude: Collection[str] = (),
+        touching: Callable[[str], None] | None = None,
+        checkpoint: Callable[[], None] | None = None,
+    ) -> None:
         self._directory = directory
         self._exclude = frozenset(exclude)
+        self._touching = touching  # told the name of a day before it is opened
+        self._checkpoint = checkpoint  # called before a message is read; may raise
         days.check_format(directory)
         self._keyer = Keyer(days.read_key(directory))
         self._lock = Lock()
@@ -52,9 +61,19 @@ class Reader:
         self._state = Store(directory / days.STATE, store.STATE_DATABASES, writable=False)
 
     @classmethod
-    def open(cls, directory: Path, *, exclude: Collection[str] = ()) -> Self:
-        """Open a journal; its days are opened as they are needed."""
-        return cls(directory, exclude=exclude)
+    def open(
+        cls,
+        directory: Path,
+        *,
+        exclude: Collection[str] = (),
+        touching: Callable[[str], None] | None = None,
+        checkpoint: Callable[[], None] | None = None,
+    ) -> Self:
+        """Open a journal; its days are opened as they are needed, each told to ``touching``.
+
+        ``checkpoint`` is called before each message that is read, and may raise to end a search.
+        """
+        return cls(directory, exclude=exclude, touching=touching, checkpoint=checkpoint)
 
     def close(self) -> None:
         """Close all."""
@@ -136,6 +155,8 @@ class Reader:
         raise UnavailableError(f"journal damaged: tombstones of {message_id.hex()} form a circle")
 
     def _body(self, message_id: bytes) -> bytes | None:
+        if self._checkpoint is not None:
+            self._checkpoint()
         day = id_day(message_id)
         opened = self._open_days.get(day)
         if opened is None or time.monotonic() - self._refreshed > _FRESH_S:
@@ -193,7 +214,29 @@ class Reader:
         """Change number and id of every message changed since, each once, oldest change first."""
         return merge(*(_changes(day, after_seq) for day in self._days_from(0)))
 
+    def last_change(self) -> int:
+        """The greatest change number; 0 where nothing was written yet. A dropped day lets it be."""
+        last = (day.store.last_key(b"l") for day in self._days_from(0))
+        return max((int.from_bytes(key, "big") for key in last if key), default=0)
+
     # Days
+
+    def exclude(self, name: str) -> None:
+        """From now on treat a day as absent."""
+        self._set_excluded(self._exclude | {name})
+
+    def include(self, name: str) -> None:
+        """Treat it as present again, if it is."""
+        self._set_excluded(self._exclude - {name})
+
+    def _set_excluded(self, names: frozenset[str]) -> None:
+        with self._lock:
+            self._exclude = names
+            self._listed = -1
+
+    def is_replaced(self) -> bool:
+        """Whether the directory holds another journal than the one that is open."""
+        return self._state.is_replaced()
 
     def _days_from(self, first: int) -> Iterator[Day]:
         for number in reversed(self._refresh()):
@@ -233,6 +276,8 @@ class Reader:
             opened = self._open_days.get(number)
             if opened is None:
                 path = self._directory / day_name(number)
+                if self._touching is not None:
+                    self._touching(day_name(number))
                 try:
                     opened = Store(path, store.DAY_DATABASES, writable=False)
                 except UnavailableError:

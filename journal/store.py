@@ -236,10 +236,7 @@ class Store:
 
     def exercise(self) -> None:
         """Touch every page that serving this store may touch: damage kills here, or raises."""
-        for name in self._dbs:
-            low = b""
-            while pairs := self.up(name, low, limit=4096):
-                low = pairs[-1][0] + b"\0"
+        self.read_through()
         self._release()
         try:
             with self._env.begin(write=True) as txn:
@@ -249,6 +246,13 @@ class Store:
                 txn.abort()
         except lmdb.Error as error:
             raise _translated(self.path, error) from error
+
+    def read_through(self) -> None:
+        """Touch every page that reading may touch."""
+        for name in self._dbs:
+            low = b""
+            while pairs := self.up(name, low, limit=4096):
+                low = pairs[-1][0] + b"\0"
 
     # Transactions
 

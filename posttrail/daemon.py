@@ -114,9 +114,13 @@ def _group(directory: Path) -> str:
 
 def write_prom(path: Path, gauges: Mapping[str, float]) -> None:
     """Replace the gauges other programs read; a reader sees the old file or the new one."""
-    lines = []
+    lines, told = [], set()
     for name, value in gauges.items():
-        lines.append(f"# TYPE {name.partition('{')[0]} gauge\n{name} {value!r}\n")
+        family = name.partition("{")[0]
+        if family not in told:
+            told.add(family)
+            lines.append(f"# TYPE {family} gauge\n")
+        lines.append(f"{name} {value!r}\n")
     new = path.with_name(f".{path.name}.new")
     new.write_text("".join(lines))
     new.chmod(0o644)

@@ -1,20 +1,32 @@
 """The questions that verbs, the API and the page ask, in one form.
 
-``query.local`` answers from a journal on this machine, within the scope it was opened for;
+``query.local`` answers from a journal on this machine, within the scope it is bound to;
 ``query.remote`` asks posttrail-queryd, which knows the caller. Filters are the texts of the
 options of posttrail(1), by name ("status": "deferred,error"), so that both spell alike.
 Raises UsageError for a filter that means nothing, and what the form at hand raises.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from query.coverage import Coverage
 from query.details import Details
-from query.local import Page
+from query.filters import Filters
+from query.rows import Row
 from query.stats import Stats
 
-Filters = Mapping[str, str | None]
+__all__ = ["Answers", "Filters", "Page"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a report; its rows are made while they are read."""
+
+    rows: Iterator[Row]
+    next: str | None  # the cursor of the page behind it
+    counts: Mapping[str, int]  # of all pages, by status; empty where that is not known cheaply
+    counted: str  # what the counts are of: "row" or "message"
 
 
 class Answers(Protocol):
@@ -27,7 +39,7 @@ class Answers(Protocol):
         ...
 
     def message(self, name: str) -> list[Details]:
-        """The messages with this id, queue id or Message-ID, newest first; empty: none."""
+        """The messages with this id or queue id, newest first; empty: none."""
         ...
 
     def stats(self, by: str, *, since: str, until: str, limit: int | None) -> Stats:

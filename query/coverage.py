@@ -7,15 +7,17 @@ Exit codes: 0, and those of ``errors``.
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from journal.records import Cover, Gap
 from posttrail.cli import Globals
 from posttrail.text import rfc3339, safe
-from query import export, local, text_table
-from query.local import Local
+from query import export, source, text_table
+
+if TYPE_CHECKING:
+    from query.answers import Answers
 
 IMPORT: Final = "import"
 
@@ -61,15 +63,15 @@ class Coverage:
 def coverage(options: Globals, /, form: str) -> int:
     """When capture was up without a gap, by source, and the gaps with their reasons."""
 
-    def work(source: Local) -> int:
-        known = source.reader.coverage()
+    def work(answers: "Answers") -> int:
+        known = answers.coverage()
         if form == "json":
-            sys.stdout.write(export.json_line(asdict(document(known)), sys.stdout))
+            sys.stdout.write(export.json_line(asdict(known), sys.stdout))
         else:
             sys.stdout.writelines(lines(known))
         return 0
 
-    return local.read(options, work)
+    return source.ask(options, work)
 
 
 def document(known: Iterable[Cover | Gap]) -> Coverage:
@@ -93,24 +95,25 @@ def document(known: Iterable[Cover | Gap]) -> Coverage:
     return Coverage(intervals=intervals, gaps=gaps)
 
 
-def lines(known: Iterable[Cover | Gap]) -> Iterator[str]:
+def lines(known: Coverage) -> Iterator[str]:
     """The same for eyes, in local time."""
-    spans = _ordered(known)
+    spans: list[Interval | Hole] = [*known.intervals, *known.gaps]
     if not spans:
         yield "nothing was recorded yet\n"
         return
+    spans.sort(key=lambda span: (span.begin, span.end, span.source))
     yield from text_table.aligned([("source", "from", "to", ""), *map(_line, spans)])
     yield f"times in {text_table.zone_name()}\n"
 
 
-def _line(span: Cover | Gap) -> tuple[str, ...]:
-    if isinstance(span, Gap):
+def _line(span: Interval | Hole) -> tuple[str, ...]:
+    if isinstance(span, Hole):
         said = f"gap: {span.reason.replace('_', ' ')}"
-        if span.lost:
-            said += f", {span.lost:,} lines lost"
+        if span.lines_lost:
+            said += f", {span.lines_lost:,} lines lost"
     else:
-        said = "imported, completeness unknown" if span.source == IMPORT else "recorded"
-    begin, end = text_table.local_us(span.begin_us), text_table.local_us(span.end_us)
+        said = "recorded" if span.gapless else "imported, completeness unknown"
+    begin, end = text_table.local(span.begin), text_table.local(span.end)
     return safe(span.source), begin, end, safe(said)
 
 

@@ -5,7 +5,7 @@ that a terminal acts on. In CSV unknown is an empty cell, the null sender is
 ``<>``, several queue ids or sources are parted by a blank. Raises nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, TextIO
 
 from posttrail.text import json_dump, safe
@@ -32,15 +32,28 @@ def json_line(value: object, out: TextIO) -> str:
 
 def write_csv(rows: Iterable[Row], out: TextIO) -> int:
     """A heading and one line a row; how many rows."""
+    return csv_writer()(rows, out)
+
+
+def csv_writer() -> Callable[[Iterable[Row], TextIO], int]:
+    """What writes rows in several goes, the heading in the first."""
     import csv
 
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(FIELDS)
-    count = 0
-    for row in rows:
-        writer.writerow([_csv_cell(name, getattr(row, name)) for name in FIELDS])
-        count += 1
-    return count
+    headed = False
+
+    def write(rows: Iterable[Row], out: TextIO) -> int:
+        nonlocal headed
+        writer = csv.writer(out, lineterminator="\n")
+        if not headed:
+            writer.writerow(FIELDS)
+            headed = True
+        count = 0
+        for row in rows:
+            writer.writerow([_csv_cell(name, getattr(row, name)) for name in FIELDS])
+            count += 1
+        return count
+
+    return write
 
 
 def _csv_cell(name: str, cell: Cell) -> str | int | float:

@@ -1,11 +1,12 @@
-"""Rows from a journal on this machine, opened in a child process that may die of damage.
+"""Answers from a journal on this machine; verbs open it in a child that may die of damage.
 
-Raises what ``Reader.open`` raises, and UnavailableError where a socket is asked for:
-posttrail-queryd does not exist yet.
+``Local`` is the journal with its cursors, ``Within`` is that bound to one scope: the local form
+of ``query.answers``. Raises what ``Reader.open`` raises.
 """
 
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -14,23 +15,18 @@ from journal.reader import Reader
 from journal.records import Status
 from posttrail import process
 from posttrail.cli import Globals
-from posttrail.errors import UnavailableError
+from query import coverage, show, stats, when
 from query import rows as report_rows
+from query.answers import Answers, Filters, Page
+from query.coverage import Coverage
 from query.cursor import Signer
+from query.details import Details
+from query.filters import parse
 from query.match import Query
 from query.rows import Row
 from query.scope import Scope
 from query.search import Counts, Found, counts, search
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """One page of a report; its rows are made while they are read."""
-
-    rows: Iterator[Row]
-    next: str | None  # the cursor of the page behind it
-    counts: Mapping[str, int]  # of all pages, by status; empty where that is not known cheaply
-    counted: str  # what the counts are of: "row" or "message"
+from query.stats import Stats
 
 
 class Local:
@@ -71,6 +67,38 @@ class Local:
         return _page(map(_row, shown), known, next=following)
 
 
+class Within:
+    """The local form of ``Answers``: a journal, and the scope of whoever asks."""
+
+    def __init__(self, source: Local, scope: Scope) -> None:
+        self._source = source
+        self._scope = scope
+
+    def page(
+        self, filters: Filters, *, limit: int | None, cursor: str | None = None, count: bool = True
+    ) -> Page:
+        """Rows, newest first; limit None is all."""
+        query = parse(filters, now_us=_now_us())
+        return self._source.page(query, self._scope, limit=limit, cursor=cursor, count=count)
+
+    def message(self, name: str) -> list[Details]:
+        """The messages with this id or queue id, newest first; empty: none."""
+        return list(show.told(self._source.reader, os.fsencode(name), self._scope))
+
+    def stats(self, by: str, *, since: str, until: str, limit: int | None) -> Stats:
+        """Rows counted by status, domain or hour."""
+        window = when.window(since, until, now_us=_now_us())
+        return stats.count(self._source.reader, by, window, self._scope, limit=limit)
+
+    def coverage(self) -> Coverage:
+        """When capture was up, and the gaps."""
+        return coverage.document(self._source.reader.coverage())
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
 def _page(rows: Iterator[Row], known: Counts | None, *, next: str | None) -> Page:
     if known is None:
         return Page(rows=rows, next=next, counts={}, counted="row")
@@ -79,19 +107,15 @@ def _page(rows: Iterator[Row], known: Counts | None, *, next: str | None) -> Pag
     return Page(rows=rows, next=next, counts=by_status, counted=known.what)
 
 
-def read(options: Globals, work: Callable[[Local], int]) -> int:
-    """The exit code of ``work`` on the journal, done in a child process."""
-    if options.socket is not None:
-        raise UnavailableError(
-            f"socket {options.socket}: this release has no posttrail-queryd; use --journal DIR"
-        )
+def read(options: Globals, work: Callable[[Answers], int]) -> int:
+    """The exit code of ``work`` on the whole journal, done in a child process."""
     return process.in_child(lambda: _opened(options.journal, work), journal=options.journal)
 
 
-def _opened(journal: Path, work: Callable[[Local], int]) -> int:
+def _opened(journal: Path, work: Callable[[Answers], int]) -> int:
     reader = Reader.open(journal)
     try:
-        return work(Local(reader, journal_key=days.read_key(journal)))
+        return work(Within(Local(reader, journal_key=days.read_key(journal)), Scope.all()))
     finally:
         reader.close()
 

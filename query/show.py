@@ -4,10 +4,9 @@ Exit codes: 0, 1 nothing found, and those of ``errors``. Where several messages
 had the queue id the newest is shown, and stderr names the others.
 """
 
-import os
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
@@ -16,12 +15,18 @@ from journal.reader import Reader
 from journal.records import Message, Record
 from posttrail.cli import Globals
 from posttrail.text import safe
-from query import details, export, local, text_table
+from query import details, export, source, text_table
 from query.details import Details, Moment
-from query.local import Local
 from query.rows import Row
 from query.scope import Scope
 from query.when import END_US
+
+if TYPE_CHECKING:
+    from query.answers import Answers
+
+
+MOST: Final = 100
+"""Messages of one queue id: short ids come back after seconds, on a busy host many times."""
 
 
 @click.command("show")
@@ -37,14 +42,14 @@ from query.when import END_US
 def show(options: Globals, /, id: str, form: str) -> int:
     """One message: envelope, verdicts, every row, timeline with evidence. ID may be a queue id."""
 
-    def work(source: Local) -> int:
-        record, others = find(source.reader, os.fsencode(id), Scope.all())
-        found = None if record is None else tell(source.reader, record, Scope.all())
-        if found is None:
+    def work(answers: "Answers") -> int:
+        every = answers.message(id)
+        if not every:
             text_table.say(f"nothing found under {id}")
             return 1
+        found, others = every[0], every[1:]
         if others:
-            ids = " ".join(keys.id_text(message.id) for message in others)
+            ids = " ".join(other.id for other in others)
             text_table.say(
                 f"{id} was used {len(others) + 1} times, the newest is shown; also: {ids}"
             )
@@ -54,17 +59,22 @@ def show(options: Globals, /, id: str, form: str) -> int:
             sys.stdout.writelines(lines(found, sys.stdout))
         return 0
 
-    return local.read(options, work)
+    return source.ask(options, work)
 
 
-def find(reader: Reader, name: bytes, scope: Scope) -> tuple[Record | None, list[Message]]:
-    """The record of an id or queue id, and the other messages that had the queue id."""
+def told(reader: Reader, name: bytes, scope: Scope) -> Iterator[Details]:
+    """The documents under an id or queue id, newest first; of a queue id at most ``MOST``."""
     id = keys.parse_id(name.decode("ascii", "replace"))
     record = None if id is None else reader.record(id)
     if record is not None:
-        return record, []
-    found = by_queue_id(reader, name, scope)
-    return (reader.record(found[0].id), found[1:]) if found else (None, [])
+        records = [record]
+    else:
+        found = by_queue_id(reader, name, scope)[:MOST]
+        records = [record for message in found if (record := reader.record(message.id))]
+    for each in records:
+        shown = tell(reader, each, scope)
+        if shown is not None:
+            yield shown
 
 
 def tell(reader: Reader, record: Record, scope: Scope) -> Details | None:

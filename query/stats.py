@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -17,15 +17,18 @@ from journal.reader import Reader
 from journal.records import Status
 from posttrail.cli import Globals
 from posttrail.text import json_text, rfc3339, safe
-from query import export, local, text_table, when
-from query.local import Local
+from query import export, source, text_table, when
+from query.filters import DEFAULT_LIMIT, parse_limit
 from query.match import Query
-from query.report import DEFAULT_LIMIT, parse_limit
 from query.scope import Scope
 from query.search import search
 from query.when import END_US, Window
 
+if TYPE_CHECKING:
+    from query.answers import Answers
+
 TOKENS: Final = tuple(status.token for status in Status)
+BY: Final = ("status", "domain", "hour")
 Counts = dict[str, int]
 
 
@@ -53,9 +56,7 @@ class Stats:
 
 
 @click.command("stats")
-@click.option(
-    "--by", type=click.Choice(("status", "domain", "hour")), default="status", help="Key."
-)
+@click.option("--by", type=click.Choice(BY), default="status", help="Key.")
 @click.option("--since", default="", metavar="TIME", help="Not older: 30d, a date, RFC 3339.")
 @click.option("--until", default="", metavar="TIME", help="Older than this.")
 @click.option("--limit", default=str(DEFAULT_LIMIT), metavar="50|all", help="Domains to list.")
@@ -69,34 +70,31 @@ class Stats:
 @click.pass_obj
 def stats(options: Globals, /, by: str, since: str, until: str, limit: str, form: str) -> int:
     """Count rows by status, domain or hour. A window is widened to whole hours, save by domain."""
-    window = when.window(since, until, now_us=time.time_ns() // 1000)
     most = parse_limit(limit)
+    when.window(since, until, now_us=time.time_ns() // 1000)  # said before all else
 
-    def work(source: Local) -> int:
-        found = count(source.reader, by, window, limit=most)
+    def work(answers: "Answers") -> int:
+        found = answers.stats(by, since=since, until=until, limit=most)
         if form == "json":
             sys.stdout.write(export.json_line(asdict(found), sys.stdout))
         else:
             sys.stdout.writelines(lines(found))
         return 0
 
-    return local.read(options, work)
+    return source.ask(options, work)
 
 
-def count(reader: Reader, by: str, window: Window, *, limit: int | None) -> Stats:
+def count(reader: Reader, by: str, window: Window, scope: Scope, *, limit: int | None) -> Stats:
     """The document; ``limit`` cuts the list of domains."""
-    if by == "domain":
-        counted = _by_domain(reader, window)
-        ordered = sorted(counted.items(), key=lambda item: (-sum(item[1].values()), item[0] or ""))
-    else:
+    if by != "domain":
         window = _whole_hours(window)
-        hourly = reader.hourly(window.since_us, window.until_us)
-        if by == "hour":
-            counted = _tally(((rfc3339(hour), token), n) for (hour, token), n in hourly.items())
-            ordered = sorted(counted.items(), key=lambda item: item[0] or "")
-        else:
-            counted = _tally(((token, token), n) for (_, token), n in hourly.items())
-            ordered = [(token, counted.get(token, _none())) for token in TOKENS]
+    counted = _counted(reader, by, window, scope)
+    if by == "domain":
+        ordered = sorted(counted.items(), key=lambda item: (-sum(item[1].values()), item[0] or ""))
+    elif by == "hour":
+        ordered = sorted(counted.items(), key=lambda item: item[0] or "")
+    else:
+        ordered = [(token, counted.get(token, _none())) for token in TOKENS]
     shown = ordered if by != "domain" else ordered[:limit]
     return Stats(
         by=by,
@@ -108,6 +106,16 @@ def count(reader: Reader, by: str, window: Window, *, limit: int | None) -> Stat
     )
 
 
+def _counted(reader: Reader, by: str, window: Window, scope: Scope) -> dict[str | None, Counts]:
+    """Counts by key; the journal's counters know whole hours of everything, and only that."""
+    if by == "domain" or not scope.operator:
+        return _tally(_read(reader, by, window, scope))
+    hourly = reader.hourly(window.since_us, window.until_us)
+    if by == "hour":
+        return _tally(((rfc3339(hour), token), n) for (hour, token), n in hourly.items())
+    return _tally(((token, token), n) for (_, token), n in hourly.items())
+
+
 def _whole_hours(window: Window) -> Window:
     return Window(
         since_us=window.since_us // keys.HOUR_US * keys.HOUR_US,
@@ -116,13 +124,19 @@ def _whole_hours(window: Window) -> Window:
     )
 
 
-def _by_domain(reader: Reader, window: Window) -> dict[str | None, Counts]:
-    def pairs() -> Iterator[tuple[tuple[str | None, str], int]]:
-        for found in search(reader, Query(window=window), Scope.all()):
+def _read(
+    reader: Reader, by: str, window: Window, scope: Scope
+) -> Iterator[tuple[tuple[str | None, str], int]]:
+    """The key and status of every row that the scope may see."""
+    for found in search(reader, Query(window=window), scope):
+        token = Status(found.row.status).token
+        key: str | None = token
+        if by == "hour":
+            key = rfc3339(found.message.time_us // keys.HOUR_US * keys.HOUR_US)
+        elif by == "domain":
             name = address.domain(found.row.final_recipient or found.row.recipient or b"")
-            yield (json_text(name) if name else None, Status(found.row.status).token), 1
-
-    return _tally(pairs())
+            key = json_text(name) if name else None
+        yield (key, token), 1
 
 
 def _tally(pairs: Iterable[tuple[tuple[str | None, str], int]]) -> dict[str | None, Counts]:

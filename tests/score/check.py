@@ -24,8 +24,8 @@ from milterd.lines.syslog import Line, LineParser, zone
 from milterd.track.bulk import Import, Options
 from milterd.track.compressed import LogFile, open_raw
 from milterd.track.correlate import Correlator
+from query.filters import parse
 from query.local import Local
-from query.report import parse
 from query.rows import document
 from query.scope import Scope
 

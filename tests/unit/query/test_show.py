@@ -49,9 +49,7 @@ ROWS = (
 
 
 def told(shelf: "Shelf", name: bytes, scope: Scope = ALL) -> Details | None:
-    source = shelf.source
-    record, _ = show.find(source.reader, name, scope)
-    return None if record is None else show.tell(source.reader, record, scope)
+    return next(show.told(shelf.source.reader, name, scope), None)
 
 
 def known(found: Details | None) -> Details:
@@ -139,10 +137,8 @@ def test_a_link_to_a_message_the_journal_lacks_keeps_its_queue_id(shelf: "Shelf"
 def test_a_reused_queue_id_shows_the_newest_and_names_the_others(shelf: "Shelf") -> None:
     old = shelf.put(row(), queue_ids=(b"SAME",))
     new = shelf.put(row(), queue_ids=(b"SAME",), at_us=NOON_US + 9 * 86_400_000_000)
-    record, others = show.find(shelf.source.reader, b"SAME", ALL)
-    assert record is not None
-    assert record.id == new.id
-    assert [message.id for message in others] == [old.id]
+    found = show.told(shelf.source.reader, b"SAME", ALL)
+    assert [each.id for each in found] == [keys.id_text(new.id), keys.id_text(old.id)]
 
 
 def test_a_queue_id_is_told_by_its_case(shelf: "Shelf") -> None:

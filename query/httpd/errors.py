@@ -1,0 +1,43 @@
+"""A problem as an answer: problem+json, or a small page for a browser.
+
+Raises nothing.
+"""
+
+from html import escape
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from posttrail.text import json_dump, safe
+from query.httpd import accept, problem
+from query.httpd.accept import Form
+from query.httpd.problem import Problem
+
+
+def response(request: Request, found: Problem) -> Response:
+    """The answer; a browser gets HTML."""
+    request_id: str = request.state.request_id
+    liked = accept.choose(request.headers.get("accept", ""), (Form.JSON, Form.HTML))
+    if liked is Form.HTML:
+        return Response(
+            page(found, request_id),
+            status_code=found.kind.status,
+            media_type="text/html; charset=utf-8",
+            headers=found.headers,
+        )
+    instance = safe(request.url.path)
+    return Response(
+        json_dump(found.document(instance=instance, request_id=request_id)) + "\n",
+        status_code=found.kind.status,
+        media_type=problem.MEDIA,
+        headers=found.headers,
+    )
+
+
+def page(found: Problem, request_id: str) -> str:
+    """The same for eyes."""
+    title, detail = escape(found.kind.title), escape(safe(found.detail))
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f"<h1>{title}</h1><p>{detail}</p><p><small>{escape(request_id)}</small></p></html>\n"
+    )

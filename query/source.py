@@ -1,0 +1,36 @@
+"""Where a verb's answers come from: a journal on this machine, or posttrail-queryd's socket.
+
+``--journal`` and ``--socket`` (and their variables) say which; without either it is the socket of
+the configuration where something listens on it, else the journal. Raises what the form raises.
+"""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posttrail.cli import Globals
+from posttrail.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from query.answers import Answers
+
+
+def ask(options: Globals, work: Callable[["Answers"], int]) -> int:
+    """The exit code of ``work`` on the answers."""
+    from query import local
+
+    if options.socket is not None:
+        raise UnavailableError(f"socket {options.socket}: this verb reads a journal only as yet")
+    return local.read(options, work)
+
+
+def listens(path: Path) -> bool:
+    """Whether a program takes connections at a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
