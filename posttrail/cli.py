@@ -35,6 +35,7 @@ VERBS: Final[dict[str, Verb]] = {
     "explain": Verb("query.explain_verb:verb", "What a reply means, in plain words."),
     "explain-line": Verb("milterd.track.explain_line:verb", "What a log line is understood as."),
     "check": Verb("query.check:check", "Read the whole journal and name damage."),
+    "trace": Verb("query.trace.verb:trace", "The path that mail to an address will take."),
     "run": Verb("posttrail.run:run", "Run the programs in the foreground."),
     "demo": Verb("posttrail.demo.main:demo", "Try it out on a private Postfix."),
 }

@@ -1,6 +1,7 @@
 """What every daemon of ours needs: systemd's notices, signals, one instance, gauges.
 
-Follows sd_notify(3), sd_watchdog_enabled(3) and the Prometheus text format 0.0.4. Raises
+Follows sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3) and the Prometheus text
+format 0.0.4. Raises
 ``TryAgainError`` where another instance holds the lock,
 ``UnavailableError`` or ``NotPermittedError`` where it cannot be made.
 """
@@ -19,6 +20,7 @@ from typing import Final, TextIO
 from posttrail.errors import NotPermittedError, TryAgainError, UnavailableError
 
 NOTIFY_S: Final = 1.0  # a manager's full queue must not hold a daemon
+LISTEN_FIRST: Final = 3  # SD_LISTEN_FDS_START
 
 
 def notify(text: str) -> None:
@@ -125,3 +127,14 @@ def write_prom(path: Path, gauges: Mapping[str, float]) -> None:
     new.write_text("".join(lines))
     new.chmod(0o644)
     new.replace(path)
+
+
+def activated() -> socket.socket | None:
+    """The listening socket that the service manager opened for us (sd_listen_fds(3)), if one."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    if os.environ.get("LISTEN_FDS", "0") in ("", "0"):
+        return None
+    taken = socket.socket(fileno=LISTEN_FIRST)
+    os.set_inheritable(LISTEN_FIRST, False)
+    return taken

@@ -16,7 +16,7 @@ from query.trace.addresses import Addresses, Names
 from query.trace.dns import Answer, Lookup
 from query.trace.nexthop import Destination, destination, sites
 from query.trace.smtp import Smtp as Smtp
-from query.trace.tree import SMTP_PORT, Host, Verdict
+from query.trace.tree import SMTP_PORT, Host, Verdict, line
 
 MAX_MX: Final = 10  # of one domain; further ones are counted, not looked up
 
@@ -38,13 +38,6 @@ class Way:
     def lines(self) -> tuple[str, ...]:
         """One line for each address."""
         return tuple(line(host, address) for host in self.hosts for address in host.addresses)
-
-
-def line(host: Host, address: str) -> str:
-    """``lookuphost via mail.example.com [192.0.2.1] MX=10``; MX only where there is one."""
-    port = "" if host.port == SMTP_PORT else f":{host.port}"
-    preference = "" if host.preference is None else f" MX={host.preference}"
-    return f"lookuphost via {host.name} [{address}]{port}{preference}"
 
 
 class _Failure(NamedTuple):

@@ -134,6 +134,13 @@ class Trace:
     warnings: tuple[str, ...] = ()
 
 
+def line(host: Host, address: str, router: str = "lookuphost") -> str:
+    """``lookuphost via mail.example.com [192.0.2.1] MX=10``; MX only where there is one."""
+    port = "" if host.port == SMTP_PORT else f":{host.port}"
+    preference = "" if host.preference is None else f" MX={host.preference}"
+    return f"{router} via {host.name} [{address}]{port}{preference}"
+
+
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """The worst of them; OK of none."""
     return max(verdicts, key=_RANK.__getitem__, default=Verdict.OK)
