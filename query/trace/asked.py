@@ -78,11 +78,7 @@ def _check_domain(domain: str, address: str) -> None:
         return
     labels = domain.removesuffix(".").split(".")
     for label in labels:
-        if (
-            not label
-            or not _LABEL.fullmatch(label)
-            or len(label.encode("utf-8", "replace")) > 4 * _LABEL_BYTES
-        ):
+        if not _LABEL.fullmatch(label):
             raise UsageError(f"not an address, {safe(domain)} is no domain: {safe(address)}")
         if label.isascii() and len(label) > _LABEL_BYTES:
             raise UsageError(f"not an address, a label of {safe(domain)} is longer than 63 bytes")

@@ -67,9 +67,7 @@ def write(trace: Trace, out: TextIO) -> None:
     )
     drawn = _drawn(trace.root, icons=not console.options.ascii_only)
     console.print(Text(heading(trace), style="dim"), soft_wrap=not terminal)
-    console.print(
-        drawn, no_wrap=not terminal, overflow="fold" if terminal else "ignore", crop=False
-    )
+    console.print(drawn, overflow="fold", crop=False)
     for warning in trace.warnings:
         console.print(Text(f"warning: {safe(warning)}"), soft_wrap=not terminal)
 

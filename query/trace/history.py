@@ -25,7 +25,17 @@ from query.when import Window
 NEWEST: Final = 3
 _RELAY: Final = re.compile(r"([^\[\s]+)(?:\[([^\]]+)\])?")
 _FAILS: Final = frozenset({Verdict.PERMANENT, Verdict.LOOP, Verdict.REJECTED_AT_SMTP})
-_HAPPENED_NOT: Final = frozenset({"error", "rejected"})
+_OF_THE_WAY: Final = frozenset(
+    {
+        ("rejected", "unknown_user"),
+        ("rejected", "relay_denied"),
+        ("error", "bounced"),
+        ("error", "expired"),
+        ("error", "looped"),
+        ("error", "late_bounce"),
+    }
+)
+"""Failures that an address has; the others (policy, spam, size ...) are those of one mail."""
 
 Last = Callable[[str], tuple[Outcome, ...]]
 
@@ -80,14 +90,15 @@ def difference(end: Node, outcomes: tuple[Outcome, ...]) -> str | None:
 
 
 def _of_status(end: Node, last: Outcome) -> str | None:
-    if end.verdict is Verdict.OK and last.status in _HAPPENED_NOT:
-        return f"it would be taken, and the last mail was {last.status} ({last.reason})"
-    if end.verdict is Verdict.OK and last.reason == "discarded":
+    happened = f"the last mail was {last.status} ({last.reason})"
+    if end.verdict is Verdict.OK and (last.status, last.reason) in _OF_THE_WAY:
+        return f"it would be taken, and {happened}"
+    if end.verdict is Verdict.OK and last.reason == "discarded" and last.relay is not None:
         return "it would be delivered, and the last mail was discarded"
-    if end.verdict is Verdict.DISCARDED and last.reason != "discarded":
-        return f"it would be discarded, and the last mail was {last.status} ({last.reason})"
+    if end.verdict is Verdict.DISCARDED and last.status == "delivered":
+        return f"it would be discarded, and {happened}"
     if end.verdict in _FAILS and last.status in ("delivered", "filtered"):
-        return f"it would fail, and the last mail was {last.status} ({last.reason})"
+        return f"it would fail, and {happened}"
     return None
 
 

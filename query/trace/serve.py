@@ -243,7 +243,8 @@ class Server:
 
     def _work(self) -> None:
         while True:
-            ready, _, _ = select.select([self._listening, self._ending], [], [])
+            waiting: list[socket.socket | int] = [self._listening, self._ending]
+            ready, _, _ = select.select(waiting, [], [])
             if self._ending in ready:
                 return
             try:

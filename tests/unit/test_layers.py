@@ -91,6 +91,22 @@ def test_every_python_file_belongs_to_a_layer() -> None:
     assert tracked - outside <= set(MAY_IMPORT)
 
 
+def test_traced_never_loads_lmdb() -> None:
+    modules = "query.trace.serve, query.trace.postfix.walker, query.trace.sendmail, query.trace.exim"
+    program = f"import sys, {modules}; sys.exit('lmdb' in sys.modules or 'journal' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    "path", [each for each in SOURCES if each.startswith("query/trace/")]
+)
+def test_a_walk_needs_no_journal(path: str) -> None:
+    if Path(path).name in ("history.py", "verb.py"):
+        return
+    names = set(imported(ast.parse((ROOT / path).read_text("utf-8"))))
+    assert not {name for name in names if name.split(".")[0] == "journal"}
+
+
 @pytest.mark.parametrize("module", ["milterd.main", "milterd.callbacks", "milterd.spool"])
 def test_milterd_never_loads_lmdb(module: str) -> None:
     program = f"import sys, {module}; sys.exit('lmdb' in sys.modules or 'query' in sys.modules)"

@@ -68,7 +68,7 @@ def test_every_status_and_reason_is_named() -> None:
 
 
 def test_every_exit_code_is_named() -> None:
-    known = {0, 1, process.EX_SOFTWARE, process.EX_INTERRUPTED, process.EX_BROKEN_PIPE}
+    known = {0, 1, 2, process.EX_SOFTWARE, process.EX_INTERRUPTED, process.EX_BROKEN_PIPE}
     known |= {value for name, value in vars(errors).items() if name.startswith("EX_")}
     assert set(map(int, re.findall(r"^\.B (\d+)$", section("EXIT STATUS"), re.M))) == known
 
