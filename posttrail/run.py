@@ -8,6 +8,8 @@ Log messages: "started", "ended, starting it again", "ended for good", "did not 
 """
 
 import logging
+import math
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +32,9 @@ from posttrail.errors import (
 )
 
 PROGRAMS: Final = ("posttrail-milterd", "posttrail-trackd")
+TRACED: Final = "posttrail-traced"  # mail is recorded without it, too
+_MTAS: Final = ("postconf", "sendmail", "exim", "exim4")
+_SBIN: Final = "/usr/sbin:/usr/local/sbin:/sbin:/usr/lib"
 FINAL: Final = frozenset({EX_USAGE, EX_NOINPUT, EX_NOPERM, EX_CONFIG})
 LONGEST_WAIT_S: Final = 30.0
 STEADY_S: Final = 60.0  # a program that ran this long starts with the shortest wait again
@@ -42,9 +47,10 @@ log = logging.getLogger(__name__)
 class Child:
     """One program: running, or waiting to be started again."""
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], *, vital: bool = True) -> None:
         self.name = name
         self._command = command
+        self._vital = vital  # whether the others end when it ends for good
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._due = 0.0
@@ -62,7 +68,8 @@ class Child:
         self._process = None
         if code in FINAL:
             log.error("ended for good program=%s code=%d", self.name, code)
-            return code
+            self._due = math.inf
+            return code if self._vital else None
         steady = now - self._started > STEADY_S
         self._wait = 1.0 if steady or not self._wait else min(self._wait * 2, LONGEST_WAIT_S)
         self._due = now + self._wait
@@ -121,6 +128,12 @@ def program(name: str) -> str:
     return found
 
 
+def has_mta() -> bool:
+    """Whether a mail server is installed whose paths could be traced."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), _SBIN))
+    return any(shutil.which(name, path=path) for name in _MTAS)
+
+
 def make_run_directory(directory: Path) -> None:
     """What systemd's RuntimeDirectory= does for the units."""
     try:
@@ -132,9 +145,11 @@ def make_run_directory(directory: Path) -> None:
 @click.command()
 @click.pass_obj
 def run(given: Globals) -> int:
-    """Run the milter and the tracker in the foreground until Ctrl-C or SIGTERM."""
+    """Run the programs in the foreground until Ctrl-C or SIGTERM."""
     logs.setup("info")
     make_run_directory(given.config.run.directory)
     options = ["--config", str(given.config_file)] if given.config_file else []
     children = [Child(name, [program(name), *options]) for name in PROGRAMS]
+    if has_mta():
+        children.append(Child(TRACED, [program(TRACED), *options], vital=False))
     return supervise(children, Stop())

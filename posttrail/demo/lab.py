@@ -42,7 +42,7 @@ class Lab:
         self.queue = directory / "queue"
         self.certificate = directory / "tls" / "cert.pem"
         self.milter_socket = self.queue / "posttrail" / "milter.sock"
-        self._etc = directory / "etc"
+        self.etc = directory / "etc"
         self._sinks = sinks
         self._milter = milter
         self._settings = settings
@@ -62,7 +62,7 @@ class Lab:
             settings=self._settings,
         )
         for name, text in files(places).items():
-            (self._etc / name).write_text(text)
+            (self.etc / name).write_text(text)
         self._make_secrets()
 
     def start(self) -> None:
@@ -81,7 +81,7 @@ class Lab:
 
     def running(self) -> bool:
         """Is our master process alive?"""
-        return self._run("postfix", "-c", self._etc, "status").returncode == 0
+        return self._run("postfix", "-c", self.etc, "status").returncode == 0
 
     def reload(self) -> None:
         """Postfix reads its configuration again."""
@@ -89,7 +89,7 @@ class Lab:
 
     def pending(self) -> list[dict[str, Any]]:
         """The queue as postqueue(1) -j tells it: queue_id, queue_name, recipients..."""
-        listed = self._run("postqueue", "-c", self._etc, "-j")
+        listed = self._run("postqueue", "-c", self.etc, "-j")
         return [json.loads(line) for line in listed.stdout.splitlines()]
 
     def deferred(self, recipient: str) -> str | None:
@@ -102,11 +102,11 @@ class Lab:
 
     def flush(self, queue_id: str) -> None:
         """Tries one deferred message again, now."""
-        self._run("postqueue", "-c", self._etc, "-i", queue_id, check=True)
+        self._run("postqueue", "-c", self.etc, "-i", queue_id, check=True)
 
     def sendmail(self, message: bytes, *, sender: str, recipients: Sequence[str]) -> None:
         """A submission by a local user, through the sendmail(1) command."""
-        command = ("sendmail", "-C", str(self._etc), "-i", "-f", sender, "--", *recipients)
+        command = ("sendmail", "-C", str(self.etc), "-i", "-f", sender, "--", *recipients)
         subprocess.run(command, input=message, check=True, timeout=START_S)
 
     def __enter__(self) -> Self:
@@ -140,7 +140,7 @@ class Lab:
 
     def _make_secrets(self) -> None:
         """A certificate for STARTTLS and a password for the one login."""
-        tls, sasldb = self.directory / "tls", self._etc / "sasl" / "sasldb2"
+        tls, sasldb = self.directory / "tls", self.etc / "sasl" / "sasldb2"
         if not (tls / "cert.pem").exists():
             self._run(
                 *(
@@ -164,7 +164,7 @@ class Lab:
         sasldb.chmod(0o640)
 
     def _postfix(self, verb: str) -> None:
-        done = self._run("postfix", "-c", self._etc, verb)
+        done = self._run("postfix", "-c", self.etc, verb)
         if done.returncode:
             words = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
             raise UnavailableError(f"postfix {verb} failed, see {self.log}: {words[-1]}")

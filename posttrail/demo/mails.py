@@ -54,6 +54,9 @@ def _to(recipient: str, status: str, reason: str) -> Fate:
 GREYLISTED = "friend@slow.example"
 """Deferred at first, delivered once its message is flushed."""
 
+TRACED = "team@example.com"
+"""An alias of three mailboxes: what ``posttrail trace`` is shown with."""
+
 ALICE, BOB, CAROL = "alice@example.com", "bob@example.com", "carol@example.com"
 PARTNER = "partner@example.net"
 

@@ -44,6 +44,8 @@ def demo(*, once: bool, directory: Path | None, keep: bool) -> int:
         say(f"a private Postfix and posttrail start in {place}")
         with stage(place) as running:
             missing = settle(running, stop)
+            if not stop.is_set():
+                show_trace(running)
             if not once and not stop.is_set():
                 watch(running, stop)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -70,6 +72,14 @@ def settle(running: Stage, stop: Stop) -> list[str]:
         flush_greylisted(running.lab, rows)
         stop.wait(POLL_S)
     return []
+
+
+def show_trace(running: Stage) -> None:
+    """The path of an address that is an alias of three, and what became of its mails."""
+    say(f"and the path that mail to {mails.TRACED} takes (posttrail trace):")
+    sys.stdout.flush()
+    command = (running.posttrail()[0], "--config", str(running.config), "trace", mails.TRACED)
+    subprocess.run(command, check=False)
 
 
 def flush_greylisted(lab: Lab, rows: Iterable[dict[str, Any]]) -> None:

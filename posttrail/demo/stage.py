@@ -83,6 +83,11 @@ def configuration(directory: Path, lab: Lab) -> str:
             "inside_networks": [f"{INSIDE_CLIENT}/32"],
         },
         "run": {"directory": str(directory / "run")},
+        "trace": {
+            "mta": "postfix",
+            "config": str(lab.etc),
+            "socket": str(directory / "run" / "traced.sock"),
+        },
     }
     return "\n".join(
         f"[{table}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())

@@ -117,7 +117,8 @@ def _said(node: Node) -> Iterator[str]:
     elif step is not None and step != node.text:
         yield step
     reached = list(_hosts(node))
-    status = f"{safe(node.enhanced_status)} " if node.enhanced_status else ""
+    status = safe(node.enhanced_status or "")
+    status = f"{status} " if status and status not in node.text else ""
     if node.text and not (reached and node.verdict is Verdict.OK):
         yield f"{status}{safe(node.text)}"
     yield from reached

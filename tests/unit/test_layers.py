@@ -92,14 +92,14 @@ def test_every_python_file_belongs_to_a_layer() -> None:
 
 
 def test_traced_never_loads_lmdb() -> None:
-    modules = "query.trace.serve, query.trace.postfix.walker, query.trace.sendmail, query.trace.exim"
+    modules = (
+        "query.trace.serve, query.trace.postfix.walker, query.trace.sendmail, query.trace.exim"
+    )
     program = f"import sys, {modules}; sys.exit('lmdb' in sys.modules or 'journal' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize(
-    "path", [each for each in SOURCES if each.startswith("query/trace/")]
-)
+@pytest.mark.parametrize("path", [each for each in SOURCES if each.startswith("query/trace/")])
 def test_a_walk_needs_no_journal(path: str) -> None:
     if Path(path).name in ("history.py", "verb.py"):
         return
