@@ -43,6 +43,7 @@ BENCHES: Final = {
     "milter": "tests.bench.milters:direct",
     "postfix": "tests.bench.milters:through_postfix",
     "latency": "tests.bench.latency:measure",
+    "trace": "tests.bench.trace:measure",
 }
 _EXPECTED: Final = (
     ProgramError, PosttrailError, MilterError, ImportError, OSError, sqlite3.Error,
