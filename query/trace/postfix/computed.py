@@ -1,20 +1,36 @@
 """What trivial-rewrite(8) would say, computed from settings and tables where it cannot be asked.
 
-After trivial-rewrite(8): forms are completed, the domain decides the class, transport_maps decide
-before all else, relocated_maps end the way. Raises TableError.
+After trivial-rewrite(8), transport(5) and postconf(5): forms are completed, local domains are
+stripped until a foreign one stands, the domain decides the class, transport_maps decide before all
+but a virtual alias domain, relocated_maps end the way. Raises TableError. What cannot be seen
+through postmap(1): that trivial-rewrite skips patterns with ``$1`` in transport_maps.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
-from query.trace.postfix import keys
+from query.trace.nexthop import literal
+from query.trace.postfix import domains, keys, tokens
 from query.trace.postfix.resolve import Resolved
 from query.trace.postfix.settings import Settings
 from query.trace.postfix.smtp_settings import own_addresses
 from query.trace.postfix.tables import Found, Tables
+from query.trace.postfix.tokens import AT, QUOTED, Token
 from query.trace.tree import Source
 
-MOST_ROUNDS: Final = 10  # of percent hacks
+SERVICE: Final = "rewrite/unix"
+BAD: Final = ("error", "5.1.3 bad address syntax")  # what qmgr(8) makes of it
+_DOTTED: Final = (tokens.LITERAL, ".")
+_CLASSES: Final = (
+    ("virtual_alias", "virtual_alias_domains"),
+    ("virtual_mailbox", "virtual_mailbox_domains"),
+    ("relay", "relay_domains"),
+)
+_TRANSPORTS: Final = {
+    "local": "local_transport",
+    "virtual_mailbox": "virtual_transport",
+    "relay": "relay_transport",
+    "default": "default_transport",
+}
 
 
 class ComputedRouter:
@@ -27,161 +43,194 @@ class ComputedRouter:
         self._tables = tables
         self._own: frozenset[str] | None = None
 
+    def _get(self, name: str) -> str:
+        return self._settings.get(name, SERVICE)
+
+    def _words(self, name: str) -> tuple[str, ...]:
+        return self._settings.words(name, SERVICE)
+
+    def _parents(self, setting: str) -> bool:
+        return setting in self._words("parent_domain_matches_subdomains")
+
     def rewrite(self, address: str, rule: str = "local") -> str:
         """Completed by $myorigin and $mydomain; source routes, ``!`` and ``%`` undone."""
-        get = self._settings.get
-        if address.startswith("@") and ":" in address:
-            address = address.partition(":")[2]
-        local, at, domain = address.rpartition("@")
-        if not at:
-            local, domain = address, ""
-        if not at and "!" in local and get("swap_bangpath") != "no" and not local.startswith('"'):
-            host, _, user = local.partition("!")
-            local, domain, at = user, host, "@"
-        if not at and "%" in local and get("allow_percent_hack") != "no":
-            local, _, domain = local.rpartition("%")
-            at = "@"
-        if not at:
-            domain = get("myorigin") if get("append_at_myorigin") != "no" else ""
-        elif "." not in domain and not domain.startswith("[") and domain:
-            domain = self._dotted(domain)
-        domain = domain.removesuffix(".")
-        return f"{local}@{domain}" if domain else local
+        tree = self._completed(tokens.scan(address))
+        if address and not tree:
+            return '""'
+        text = keys.external(tokens.internal(tree))
+        return f'""{text}' if text.startswith("@") else text
 
-    def _dotted(self, domain: str) -> str:
-        if self._settings.get("append_dot_mydomain") == "yes":
-            return f"{domain}.{self._settings.get('mydomain')}"
-        return domain
+    def _completed(self, tree: list[Token]) -> list[Token]:
+        if not tree or tree in ([AT], [Token(QUOTED, "")]):
+            return []
+        colon = tokens.first(tree, ":")
+        if tree[0] == AT and colon >= 0:
+            tree = tree[colon + 1 :]
+        if tokens.last(tree, "@") < 0:
+            tree = self._with_domain(tree)
+        at = tokens.last(tree, "@")
+        domain = tree[at + 1 :]
+        if (
+            at > 0
+            and domain
+            and self._get("append_dot_mydomain") == "yes"
+            and not any(token.kind in _DOTTED for token in domain)
+        ):
+            tree = [*tree, tokens.DOT, *tokens.scan(self._get("mydomain"))]
+        return tokens.undotted(tree)
+
+    def _with_domain(self, tree: list[Token]) -> list[Token]:
+        bang, percent = tokens.first(tree, "!"), tokens.last(tree, "%")
+        if bang >= 0 and self._get("swap_bangpath") == "yes":
+            return [*tree[bang + 1 :], AT, *tree[:bang]]
+        if percent >= 0 and self._get("allow_percent_hack") == "yes":
+            return [*tree[:percent], AT, *tree[percent + 1 :]]
+        if self._get("append_at_myorigin") == "yes" and self._get("myorigin"):
+            return [*tree, AT, *tokens.scan(self._get("myorigin"))]
+        return tree
 
     def resolve(self, address: str, sender: str) -> Resolved:
         """Transport, next hop and class."""
-        for _ in range(MOST_ROUNDS):
-            local, domain = keys.split(address)
-            if not self._is_local(domain) or "%" not in local:
-                break
-            if self._settings.get("allow_percent_hack") == "no":
-                break
-            user, _, host = local.rpartition("%")
-            address = self.rewrite(f"{user}@{host}")
-        return self._route(address, keys.split(address)[1], sender)
-
-    def _route(self, address: str, domain: str, sender: str) -> Resolved:
-        named = self._class(domain)
+        here, recipient = self._stripped(address)
+        domain = recipient.rpartition("@")[2]
+        if self._get("resolve_numeric_domain") == "yes" and literal(domain):
+            kept = f"[IPv6:{domain}]" if ":" in domain else f"[{domain}]"
+            recipient, domain = f"{recipient.rpartition('@')[0]}@{kept}", kept
+        dashed = recipient.startswith("-") and self._get("allow_min_user") != "yes"
+        if dashed or not domains.valid(domain):
+            return Resolved(*BAD, recipient, "default", True, self.source, None)
+        named = "local" if here else self._class(domain)
         channel, nexthop, found = self._by_class(named, domain, sender)
-        moved = self._table("relocated_maps", address, domain)
+        if named != "virtual_alias":
+            channel, nexthop, found = self._transported(
+                recipient, domain, (channel, nexthop, found)
+            )
+        moved = self._maps("relocated_maps", recipient)
         if moved is not None:
-            text = f"5.1.6 User has moved to {moved.value}"
-            return Resolved("error", text, address, named, False, self.source, moved)
-        routed = self._transport(address, domain)
-        if routed is not None:
-            transport, _, where = routed.value.partition(":")
-            if transport or where:
-                channel = transport or channel
-                nexthop = where or (domain if transport else nexthop)
-            found = routed
-        return Resolved(channel, nexthop, address, named, False, self.source, found)
+            channel, nexthop, found = "error", f"5.1.6 User has moved to {moved.value}", moved
+        return Resolved(channel, nexthop, recipient, named, False, self.source, found)
+
+    def _stripped(self, address: str) -> tuple[bool, str]:
+        """Is it ours, and the recipient: local domains are taken off until a foreign one stands."""
+        dequoted = self._get("resolve_dequoted_address") == "yes"
+        tree = tokens.scan(keys.external(address))
+        saved: list[Token] = []
+        for _ in range(len(address) + 100):
+            tree = tokens.undotted(tree)
+            if tree and tree[-1] == AT and self._get("resolve_null_domain") == "yes":
+                tree = tree[:-1]
+            at = tokens.last(tree, "@")
+            if at >= 0:
+                if tree[at + 1 :] and not self._is_local(tokens.internal(tree[at + 1 :])):
+                    return False, tokens.internal(tree)
+                tree, saved = tree[:at], tree[at:]
+            again = self._again(tree, dequoted=dequoted)
+            if again is None:
+                break
+            tree = again
+        if saved:
+            return True, tokens.internal([*tree, *saved])
+        name = self._get("myhostname")
+        return self._is_local(name), tokens.internal([*tree, AT, *tokens.scan(name)])
+
+    def _again(self, tree: list[Token], *, dequoted: bool) -> list[Token] | None:
+        """What is left is looked at again where it says more than a user; else None."""
+        operators = ["@"]
+        operators += ["!"] if self._get("swap_bangpath") == "yes" else []
+        operators += ["%"] if self._get("allow_percent_hack") == "yes" else []
+        if any(tokens.last(tree, each) >= 0 for each in operators):
+            return self._completed(tree)
+        if dequoted and len(tree) == 1 and tree[0].kind == QUOTED:
+            text = tree[0].text
+            operator = next((each for each in ("@", "%", "!") if each in text), "")
+            if operator in operators:
+                if operator == "%":
+                    user, _, host = text.rpartition("%")
+                    text = f"{user}@{host}"
+                inner = keys.external(text) if operator != "!" else text
+                return self._completed(tokens.scan(inner))
+        if not tree or tree == [Token(QUOTED, "")]:
+            return tokens.scan(self._get("empty_address_recipient"))
+        return None
+
+    def _is_local(self, domain: str) -> bool:
+        name = domain.removesuffix(".")
+        if not name or name.endswith("."):
+            return False
+        if domains.listed(self._words("mydestination"), name, self._tables, parents=None):
+            return True
+        address = domains.inside(name)
+        if address is None:
+            return False
+        if self._own is None:
+            self._own = own_addresses(self._settings)
+        return address in self._own
 
     def _class(self, domain: str) -> str:
-        if self._is_local(domain):
-            return "local"
-        for name, setting in (
-            ("virtual_alias", "virtual_alias_domains"),
-            ("virtual_mailbox", "virtual_mailbox_domains"),
-            ("relay", "relay_domains"),
-        ):
-            if self._listed(setting, domain):
-                return name
+        for named, setting in _CLASSES:
+            parents = self._parents(setting) if named == "relay" else None
+            if domains.listed(self._words(setting), domain, self._tables, parents=parents):
+                return named
         return "default"
 
     def _by_class(self, named: str, domain: str, sender: str) -> tuple[str, str, Found | None]:
-        get = self._settings.get
         if named == "virtual_alias":
-            shown = get("show_user_unknown_table_name") != "no"
-            table = " in virtual alias table" if shown else ""
-            return "error", f"5.1.1 User unknown{table}", None
-        setting = {
-            "local": "local_transport",
-            "virtual_mailbox": "virtual_transport",
-            "relay": "relay_transport",
-        }.get(named, "default_transport")
-        found = None
-        value = get(setting)
+            shown = self._get("show_user_unknown_table_name") == "yes"
+            return "error", "5.1.1 User unknown" + " in virtual alias table" * shown, None
+        channel, nexthop, found = self._get(_TRANSPORTS[named]), domain, None
         if named == "default":
-            found = self._by_sender("sender_dependent_default_transport_maps", sender)
-            value = found.value if found else value
-        channel, _, nexthop = value.partition(":")
-        if nexthop:
-            return channel, nexthop, found
+            found = self._by_sender("default_transport", sender)
+            channel = found.value if found else channel
         if named in ("default", "relay"):
-            by = self._by_sender("sender_dependent_relayhost_maps", sender)
-            relay = by.value if by else get("relayhost")
-            return channel, relay or domain, by or found
-        return channel, domain if named != "local" else get("myhostname"), found
+            nexthop, relayed = self._relayhost(domain, sender)
+            found = found or relayed
+        channel, _, explicit = channel.partition(":")
+        return channel, explicit or nexthop, found
 
-    def _by_sender(self, setting: str, sender: str) -> Found | None:
-        maps = self._settings.words(setting)
-        if not maps:
-            return None
-        domain = keys.split(sender)[1]
-        forms = [keys.external(sender), f"@{domain}"] if sender else ["<>"]
-        found = self._tables.find(maps, forms)
+    def _relayhost(self, domain: str, sender: str) -> tuple[str, Found | None]:
+        found = self._maps("sender_dependent_relayhost_maps", sender or self._null("relayhost"))
         if found is None or found.value.upper() == "DUNNO":
-            return None
-        return found
+            return self._get("relayhost") or domain, None
+        return found.value, found
 
-    def _transport(self, address: str, domain: str) -> Found | None:
-        maps = self._settings.words("transport_maps")
+    def _by_sender(self, what: str, sender: str) -> Found | None:
+        name = f"sender_dependent_{what}_maps"
+        found = self._maps(name, sender or self._null(what))
+        return None if found is None or found.value.upper() == "DUNNO" else found
+
+    def _null(self, what: str) -> str:
+        """How the null sender is looked up."""
+        return self._get(f"empty_address_{what}_maps_lookup_key") or "<>"
+
+    def _maps(self, setting: str, address: str) -> Found | None:
+        maps = self._words(setting)
         if not maps:
             return None
-        parents = "transport_maps" in self._settings.words("parent_domain_matches_subdomains")
-        delimiters = keys.Delimiters(characters=self._settings.get("recipient_delimiter"))
-        full = keys.address_keys(address, delimiters, local=False)
+        domain = address.rpartition("@")[2] if "@" in address else ""
+        local = bool(domain) and (
+            domain.casefold() == self._get("myorigin").casefold() or self._is_local(domain)
+        )
+        forms = keys.address_keys(address, self._delimiters(), local=local)
+        wanted = ["<>"] if address == "<>" else list(forms)
+        return self._tables.find(maps, wanted)
+
+    def _delimiters(self) -> keys.Delimiters:
+        return keys.Delimiters(characters=self._get("recipient_delimiter"))
+
+    def _transported(
+        self, address: str, domain: str, so_far: tuple[str, str, Found | None]
+    ) -> tuple[str, str, Found | None]:
+        maps = self._words("transport_maps")
+        if not maps:
+            return so_far
+        full = keys.address_keys(address, self._delimiters(), local=False)
         forms = [key for key in full if not key.startswith("@")]
-        forms += keys.domain_keys(domain, parents=parents)
-        return self._tables.find(maps, [*forms, "*"])
-
-    def _table(self, setting: str, address: str, domain: str) -> Found | None:
-        maps = self._settings.words(setting)
-        if not maps:
-            return None
-        delimiters = keys.Delimiters(characters=self._settings.get("recipient_delimiter"))
-        forms = keys.address_keys(address, delimiters, local=self._is_local(domain))
-        return self._tables.find(maps, list(forms))
-
-    def _is_local(self, domain: str) -> bool:
-        if domain.startswith("[") and domain.endswith("]"):
-            address = domain[1:-1].removeprefix("IPv6:")
-            if self._own is None:
-                self._own = own_addresses(self._settings)
-            return address in self._own
-        return self._listed("mydestination", domain)
-
-    def _listed(self, setting: str, domain: str) -> bool:
-        parents = setting in self._settings.words("parent_domain_matches_subdomains")
-        return self._match(self._settings.words(setting), domain, parents=parents)
-
-    def _match(self, words: Sequence[str], domain: str, *, parents: bool) -> bool:
-        folded = domain.casefold().removesuffix(".")
-        for word in words:
-            wanted, name = not word.startswith("!"), word.removeprefix("!")
-            if self._one(name, folded, parents=parents):
-                return wanted
-        return False
-
-    def _one(self, name: str, domain: str, *, parents: bool) -> bool:
-        if name.startswith("/"):
-            return self._match(_file(name), domain, parents=parents)
-        if ":" in name and not name.startswith("["):
-            forms = keys.domain_keys(domain, parents=True) if parents else [domain]
-            return self._tables.find([name], forms) is not None
-        folded = name.casefold()
-        if domain == folded:
-            return True
-        if parents:
-            return domain.endswith(f".{folded}")
-        return folded.startswith(".") and domain.endswith(folded)
-
-
-def _file(path: str) -> list[str]:
-    with open(path, encoding="utf-8", errors="replace") as stream:
-        return [word for line in stream if not line.startswith("#") for word in line.split()]
+        forms += keys.domain_keys(domain, parents=self._parents("transport_maps"))
+        found = self._tables.find(maps, [*forms, "*"])
+        if found is None:
+            return so_far
+        transport, _, nexthop = found.value.partition(":")
+        if transport and not nexthop:
+            failing = transport in ("error", "retry")
+            nexthop = "Address is undeliverable" if failing else domain
+        return transport or so_far[0], nexthop or so_far[1], found
