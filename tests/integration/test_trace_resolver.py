@@ -125,7 +125,9 @@ def routers(
     etc = top / "etc"
     _configure(etc, CONFIGURATIONS[request.param])
     command = ["postfix", "-c", str(etc)]
-    subprocess.run([*command, "start"], check=True, capture_output=True)
+    started = subprocess.run([*command, "start"], check=False, capture_output=True, text=True)
+    log = top / "mail.log"
+    assert started.returncode == 0, started.stderr + (log.read_text() if log.exists() else "")
     try:
         settings = SettingsCache(str(etc)).read()
         tables = Tables(str(etc))
