@@ -19,9 +19,13 @@ from typing import Any, Final
 from posttrail.config import Trace as Settings
 from query.trace.dns import Dns
 from query.trace.exim import EximWalker
+from query.trace.postfix.computed import ComputedRouter
+from query.trace.postfix.resolve import open_router
+from query.trace.postfix.settings import SettingsCache
+from query.trace.postfix.tables import Tables
 from query.trace.postfix.walker import postfix_walker
 from query.trace.sendmail import SendmailWalker
-from query.trace.tree import Question, Trace, Verdict, ends
+from query.trace.tree import Question, Source, Trace, Verdict, ends
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, percentile
 from tests.bench.process import ProgramError
@@ -39,7 +43,8 @@ def measure(bench: Bench) -> list[Line]:
         for _ in range(3 if bench.quick else bench.rounds):
             for address in ADDRESSES:
                 runs.round(address)
-    return list(_lines(runs))
+        resolving = _resolvers(mtas, 20 if bench.quick else 200)
+    return [*_lines(runs), _resolver_line(resolving)]
 
 
 class _Runs:
@@ -158,3 +163,32 @@ def _figures(runs: _Runs, name: str, prefix: str = "") -> dict[str, float | int 
         f"{prefix}p95_ms": percentile(runs.ms[name], 0.95),
         f"{prefix}processes": statistics.median(runs.spawned[name]),
     }
+
+
+def _resolvers(mtas: Mtas, rounds: int) -> Timings:
+    """One resolve of each address by the socket and by the stand-in, its tables known."""
+    settings = SettingsCache(str(mtas.postfix)).read()
+    tables = Tables(str(mtas.postfix))
+    asked, why = open_router(settings, tables)
+    if asked.source is not Source.MTA:
+        raise ProgramError(f"no resolver: {why}")
+    routers = {"asked": asked, "computed": ComputedRouter(settings, tables)}
+    times: Timings = defaultdict(list)
+    for number in range(rounds + 1):
+        for address in ADDRESSES:
+            for name, router in routers.items():
+                begin = time.perf_counter()
+                router.resolve(address, "")
+                if number:  # the first one fills the tables
+                    times[name].append((time.perf_counter() - begin) * 1000)
+    return times
+
+
+def _resolver_line(times: Timings) -> Line:
+    asked, computed = (statistics.median(times[name]) for name in ("asked", "computed"))
+    return Line(
+        bench="trace", work="one resolve by trivial-rewrite's socket",
+        against=f"computed, tables known {computed:.3f} ms", at_least="",
+        measured=f"{asked:.3f} ms", holds=None,
+        figures={"asked_ms": asked, "computed_ms": computed},
+    )  # fmt: skip
