@@ -17,6 +17,9 @@ _ATEXT: Final = frozenset(
 _LABEL: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _DOTS: Final = str.maketrans("。．｡", "...")  # noqa: RUF001  (IDNA's other full stops)
 _ROUNDS: Final = 6
+DELIMITERS: Final = b"+"
+"""What parts a mailbox from an extension where nobody says otherwise."""
+_WHOLE: Final = (b"postmaster", b"mailer-daemon", b"double-bounce")
 
 
 def fold(raw: bytes) -> bytes:
@@ -42,6 +45,31 @@ def domain(raw: bytes) -> bytes:
 def fold_domain(raw: bytes) -> bytes:
     """The canonical key of a bare domain; ``@example.org`` means ``example.org``."""
     return fold(b"x@" + raw.strip().removeprefix(b"@"))[2:]
+
+
+def mailbox(folded: bytes, delimiters: bytes) -> bytes:
+    """The mailbox that a folded address is a subaddress of; itself where it is none.
+
+    postconf(5) recipient_delimiter: the first of the characters ends the name, and the name is
+    not empty; the addresses of the mail system, ``owner-NAME`` and ``NAME-request`` are whole.
+    """
+    local, at, name = folded.rpartition(b"@")
+    if not at:
+        local, name = folded, b""
+    quoted = local[:1] == b'"'
+    places = [at for at in map(local.find, _each(delimiters)) if at >= 0]
+    first = min(places, default=0)
+    if first <= quoted or local in _WHOLE:
+        return folded
+    if b"-" in delimiters and (local[:6] == b"owner-" or local[-8:] == b"-request"):
+        return folded
+    if not quoted:
+        return local[:first] + at + name
+    return fold(local[:first] + b'"' + at + name)
+
+
+def _each(delimiters: bytes) -> list[bytes]:
+    return [delimiters[at : at + 1] for at in range(len(delimiters))]
 
 
 def _fold_once(raw: bytes) -> bytes:

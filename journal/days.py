@@ -21,14 +21,14 @@ import resource
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from journal import store
 from journal.keys import parse_day
-from journal.store import DiskFullError, Store
+from journal.store import Change, DiskFullError, Store
 from posttrail.errors import JournalFormatError, NotPermittedError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -107,14 +107,18 @@ def create_store(
     databases: tuple[bytes, ...],
     gid: int | None,
     map_size: int = store.MAP_SIZE,
+    *,
+    first: Mapping[bytes, Change] | None = None,
 ) -> None:
-    """Make an empty environment; it appears under its name when it is whole."""
+    """Make an environment that holds ``first``; it appears under its name when it is whole."""
     new = directory / (_NEW + name)
     with _writing(directory):
         shutil.rmtree(new, ignore_errors=True)  # of an attempt that a full disk ended
         new.mkdir(mode=store.DIRECTORY_MODE)
         store.set_owner(new, store.DIRECTORY_MODE, gid)
-        Store(new, databases, writable=True, gid=gid, map_size=map_size).close()
+        with Store(new, databases, writable=True, gid=gid, map_size=map_size) as opened:
+            if first:
+                opened.apply(dict(first))
         new.rename(directory / name)
         sync_directory(directory)
 

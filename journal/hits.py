@@ -9,7 +9,7 @@ Raises what journal/store.py raises.
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
 from typing import Final, NamedTuple
 
@@ -56,17 +56,19 @@ class Span(NamedTuple):
 
 TimeOf = Callable[[bytes], int | None]
 """The time of a message in microseconds, by id."""
+TermsOf = Callable[[Day], list[Term]]
+"""What to look up in a day: not every day is indexed alike."""
 
 
 def newest_first(
-    days: Iterable[Day], terms: list[Term], span: Span, time_of: TimeOf
+    days: Iterable[Day], terms_of: TermsOf, span: Span, time_of: TimeOf
 ) -> Iterator[Hit]:
     """The hits of a span; ``days`` come newest first and are opened as they are asked for."""
     early: list[Hit] = []  # whose true time lies before their day, newest last
     for day in days:
         if (day.number + 1) * DAY_MS <= span.since:
             break
-        streams = [_walk(day, term, span) for term in terms]
+        streams = [_walk(day, term, span) for term in terms_of(day)]
         stream = streams[0] if len(streams) == 1 else merge(*streams, reverse=True)
         moved = []
         for hit in stream:
@@ -84,10 +86,11 @@ def newest_first(
     yield from reversed(early)
 
 
-def count(days: Iterable[Day], terms: Sequence[bytes], span: Span, time_of: TimeOf) -> Counter[int]:
+def count(days: Iterable[Day], terms_of: TermsOf, span: Span, time_of: TimeOf) -> Counter[int]:
     """How many messages of each status a span holds under any of the terms."""
     counts: Counter[int] = Counter()
     for day in days:
+        terms = [term.key for term in terms_of(day)]
         low, high = _within(day, span)
         edges = bound(max(low, 1)), bound(high)
         if edges[0] < edges[1]:

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from hashlib import blake2b
 from typing import Final
 
-from journal.address import fold
+from journal.address import fold, mailbox
 
 DAY_US: Final = 86_400_000_000
 DAY_MS: Final = 86_400_000
@@ -35,6 +35,8 @@ QUEUE_ID: Final = b"q"
 CLIENT_IP: Final = b"i"
 STATUS: Final = b"t"
 DOOR: Final = b"d"
+MARK: Final = b"\0+"
+"""A day's index says here by which characters subaddresses are also found under their mailbox."""
 
 _EPOCH: Final = date(1970, 1, 1)
 _ID_TEXT_LENGTH: Final = 13
@@ -115,11 +117,20 @@ def door_rcpt(ip: bytes, sender: bytes, recipient: bytes) -> bytes:
     return b"%b\0%b\0%b" % (ip, sender, recipient)
 
 
-def address_values(kind: bytes, domain_kind: bytes, raw: bytes) -> tuple[bytes, ...]:
-    """The values of an address: itself, folded, and its domain where it has one."""
+def address_values(
+    kind: bytes, domain_kind: bytes, raw: bytes, delimiters: bytes = b""
+) -> list[bytes]:
+    """The values of an address: itself, folded, its domain, and the mailbox of a subaddress."""
     folded = fold(raw)
+    found = [kind + folded]
     name = folded.rpartition(b"@")[2] if b"@" in folded else b""
-    return (kind + folded, domain_kind + name) if name else (kind + folded,)
+    if name:
+        found.append(domain_kind + name)
+    if delimiters and kind != LOGIN:
+        whole = mailbox(folded, delimiters)
+        if whole != folded:
+            found.append(kind + whole)
+    return found
 
 
 class Terms:
@@ -131,13 +142,14 @@ class Terms:
 
     def address(self, kind: bytes, domain_kind: bytes, raw: bytes) -> list[bytes]:
         """Of an address and of its domain, as it was spelled."""
-        return list(address_values(kind, domain_kind, raw))
+        return address_values(kind, domain_kind, raw)
 
 
 class Keyer(Terms):
     """Hashes values into terms under the journal's key; remembers the recent ones."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, delimiters: bytes = b"") -> None:
+        self._delimiters = delimiters
         # A copy of a hash that has taken the key costs half of a new one (measured).
         self._copy = blake2b(digest_size=6, key=key).copy
         self._copy_bits = blake2b(digest_size=4, key=key).copy
@@ -167,7 +179,8 @@ class Keyer(Terms):
         if found is None:
             if len(self._addresses) >= _RECENT_TERMS:
                 self._addresses.clear()
-            found = [self.term(value) for value in address_values(kind, domain_kind, raw)]
+            values = address_values(kind, domain_kind, raw, self._delimiters)
+            found = [self.term(value) for value in values]
             self._addresses[kind + raw] = found
         return found
 

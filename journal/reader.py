@@ -18,9 +18,23 @@ from threading import Lock
 from typing import Final, Self
 
 from journal import codec, days, hits, retention, store
+from journal.address import fold, mailbox
 from journal.coverage import Coverage
-from journal.hits import Day, Span, Term
-from journal.keys import DAY_US, HOUR_US, STATUS, Keyer, day_name, day_of, id_day
+from journal.hits import Day, Span, Term, TermsOf
+from journal.keys import (
+    DAY_US,
+    HOUR_US,
+    MARK,
+    RECIPIENT,
+    RECIPIENT_DOMAIN,
+    SENDER,
+    SENDER_DOMAIN,
+    STATUS,
+    Keyer,
+    day_name,
+    day_of,
+    id_day,
+)
 from journal.records import NO_STATUS, Cover, Direction, Gap, Message, Record, Status
 from journal.store import Store
 from journal.terms import STATUS_VALUES, value_of
@@ -29,6 +43,7 @@ from posttrail.errors import UnavailableError
 ALWAYS: Final = 1 << 62
 """An ``until_us`` after everything."""
 _MAX_HOPS: Final = 100
+_DOMAIN_OF: Final = {RECIPIENT: RECIPIENT_DOMAIN, SENDER: SENDER_DOMAIN}
 _CHUNK: Final = 1024
 _LEAVE_S: Final = 60.0
 _FRESH_S: Final = 0.5  # how long look-ups by id go without asking whether a day was dropped
@@ -92,21 +107,28 @@ class Reader:
     # Searching
 
     def hits(
-        self, kind: bytes, value: bytes, since_us: int = 0, until_us: int = ALWAYS
+        self,
+        kind: bytes,
+        value: bytes,
+        since_us: int = 0,
+        until_us: int = ALWAYS,
+        *,
+        delimiters: bytes = b"",
     ) -> Iterator[tuple[bytes, int]]:
         """Id and worst status of what may have that value, by (time in ms, id) descending.
 
         since <= time < until, in whole milliseconds. The index holds hashes: the caller
-        checks each message before it shows it.
+        checks each message before it shows it. With ``delimiters`` a mailbox is led to its
+        subaddresses, too: by the index, or through its domain on a day that lacks those entries.
         """
-        term = Term(self._term(kind, value))
-        return self._newest_first([term], Span.of_us(since_us, until_us))
+        terms_of = self._terms_of([(kind, value)], delimiters)
+        return self._newest_first(terms_of, Span.of_us(since_us, until_us))
 
     def scan(self, since_us: int = 0, until_us: int = ALWAYS) -> Iterator[tuple[bytes, int]]:
         """The same for all messages; those without rows have NO_STATUS."""
         # Each message stands under its worst status (and under others of its rows).
-        terms = [Term(self._term(STATUS, value), status) for status, value in STATUS_VALUES.items()]
-        return self._newest_first(terms, Span.of_us(since_us, until_us))
+        every = self._every()
+        return self._newest_first(lambda _: every, Span.of_us(since_us, until_us))
 
     def count(
         self, kind: bytes, value: bytes, since_us: int = 0, until_us: int = ALWAYS
@@ -115,17 +137,59 @@ class Reader:
         return self.count_any([(kind, value)], since_us, until_us)
 
     def count_any(
-        self, terms: Iterable[tuple[bytes, bytes]], since_us: int = 0, until_us: int = ALWAYS
+        self,
+        terms: Iterable[tuple[bytes, bytes]],
+        since_us: int = 0,
+        until_us: int = ALWAYS,
+        *,
+        delimiters: bytes = b"",
     ) -> dict[int, int]:
-        """The same for what has any of several values; who has two of them counts once."""
+        """The same for what has any of several values; who has two of them counts once.
+
+        With ``delimiters`` it counts what ``hits`` yields: see ``counts_mailboxes``.
+        """
         span = Span.of_us(since_us, until_us)
         within = self._days_from(day_of(since_us))
-        keyed = [self._term(kind, value) for kind, value in terms]
-        return dict(hits.count(within, keyed, span, self._time_of))
+        terms_of = self._terms_of(list(terms), delimiters)
+        return dict(hits.count(within, terms_of, span, self._time_of))
 
-    def _newest_first(self, terms: list[Term], span: Span) -> Iterator[tuple[bytes, int]]:
+    def counts_mailboxes(self, delimiters: bytes, since_us: int, until_us: int = ALWAYS) -> bool:
+        """Whether each day of a window counts a mailbox with its subaddresses and nothing else."""
+        wanted = set(delimiters)
+        within = self._days_from(day_of(since_us))
+        last = day_of(until_us)
+        return all(set(_mark(day)) == wanted for day in within if day.number <= last)
+
+    def _terms_of(self, terms: list[tuple[bytes, bytes]], delimiters: bytes) -> TermsOf:
+        """What leads to all that has one of the values."""
+        keyed = [Term(self._term(*term)) for term in terms]
+        wanted = set(delimiters)
+
+        def fallback() -> list[Term]:
+            found: dict[Term, None] = {}
+            for term, key in zip(terms, keyed, strict=True):
+                found |= dict.fromkeys(self._around(*term, key, delimiters))
+            return list(found)
+
+        if not any(kind in _DOMAIN_OF for kind, _ in terms):
+            wanted = set()
+        return lambda day: keyed if wanted <= set(_mark(day)) else fallback()
+
+    def _around(self, kind: bytes, value: bytes, key: Term, delimiters: bytes) -> list[Term]:
+        """Where the index does not lead from a mailbox to its subaddresses."""
+        domain_kind = _DOMAIN_OF.get(kind)
+        folded = fold(value)
+        if domain_kind is None or not folded or mailbox(folded, delimiters) != folded:
+            return [key]
+        name = folded.rpartition(b"@")[2] if b"@" in folded else b""
+        return [Term(self._term(domain_kind, name))] if name else self._every()
+
+    def _every(self) -> list[Term]:
+        return [Term(self._term(STATUS, value), status) for status, value in STATUS_VALUES.items()]
+
+    def _newest_first(self, terms_of: TermsOf, span: Span) -> Iterator[tuple[bytes, int]]:
         within = self._days_from(day_of(span.since * 1000))
-        for hit in hits.newest_first(within, terms, span, self._time_of):
+        for hit in hits.newest_first(within, terms_of, span, self._time_of):
             yield hit.id, hit.status
 
     def _term(self, kind: bytes, value: bytes) -> bytes:
@@ -286,6 +350,11 @@ class Reader:
                     return None
                 self._open_days[number] = opened
             return opened
+
+
+def _mark(day: Day) -> bytes:
+    """By which characters a day's subaddresses are found under their mailbox."""
+    return day.store.get(b"x", MARK) or b""
 
 
 def _changes(day: Day, after_seq: int) -> Iterator[tuple[int, bytes]]:

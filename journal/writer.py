@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
-from journal import batch, codec, days, hits, retention, store
+from journal import address, batch, codec, days, hits, keys, retention, store
 from journal.batch import Pending
 from journal.coverage import Coverage
 from journal.hits import Day, Span, Term
@@ -60,12 +60,17 @@ class WriterBusyError(TryAgainError):
 class Writer:
     """Holds the journal's lock from ``open`` to ``close``. Not for use by several threads."""
 
-    def __init__(self, directory: Path, lock: int, gid: int | None, map_size: int) -> None:
+    def __init__(
+        self, directory: Path, lock: int, gid: int | None, map_size: int, delimiters: bytes
+    ) -> None:
         self._directory = directory
         self._lock = lock
         self._gid = gid
         self._map_size = map_size
-        self._keyer = Keyer(days.read_key(directory))
+        self._key = days.read_key(directory)
+        self._keyer = Keyer(self._key)
+        self._delimiters = delimiters  # of the days that we make
+        self._keyers: dict[bytes, Keyer] = {}
         self._touching = days.Touching(directory, gid)
         self._open_days: dict[int, Store] = {}
         self._pending: dict[bytes, Pending] = {}
@@ -86,9 +91,17 @@ class Writer:
 
     @classmethod
     def open(
-        cls, directory: Path, *, group: str | None = None, map_size: int = store.MAP_SIZE
+        cls,
+        directory: Path,
+        *,
+        group: str | None = None,
+        map_size: int = store.MAP_SIZE,
+        delimiters: bytes = address.DELIMITERS,
     ) -> Self:
-        """Take the lock, make what is missing, put aside what is damaged."""
+        """Take the lock, make what is missing, put aside what is damaged.
+
+        In new days ``user+x@`` is found under ``user@``, too, for each of the ``delimiters``.
+        """
         if os.path.exists(directory / "FORMAT"):  # False, too, where we may not look: see take_lock
             days.check_format(directory)
         gid = _gid(group)
@@ -97,7 +110,7 @@ class Writer:
             raise WriterBusyError(directory)
         try:
             days.create(directory, gid)
-            writer = cls(directory, lock, gid, map_size)
+            writer = cls(directory, lock, gid, map_size, delimiters)
         except BaseException:
             os.close(lock)
             raise
@@ -216,12 +229,13 @@ class Writer:
         if not days_within:
             return found
         wanted = value_of(kind, value)
-        key = self._keyer.term(wanted)
+        terms = [Term(self._keyer.term(wanted))]
+        key = terms[0].key
         for day in days_within:
             opened = self._open_days.get(day) or self._day(day)
             if opened.begins(b"x", key):  # a miss ends here: it is the rule
                 span = Span(begin_us // 1000, end_us // 1000 + 1)
-                hit = hits.newest_first([Day(day, opened)], [Term(key)], span, self._time_of)
+                hit = hits.newest_first([Day(day, opened)], lambda _: terms, span, self._time_of)
                 unread = (each.id for each in hit if each.id not in skip)
                 ids = list(islice(unread, most or None))
                 found += self._verified(opened, ids, wanted, begin_us, end_us)
@@ -262,7 +276,8 @@ class Writer:
         within = [Day(day, self._day(day)) for day in reversed(self._present) if day <= last]
         span = Span(0, before_us // 1000 + 1)
         count = 0
-        for number, hit in enumerate(hits.newest_first(within, [Term(key)], span, self._time_of)):
+        waiting = hits.newest_first(within, lambda _: [Term(key)], span, self._time_of)
+        for number, hit in enumerate(waiting):
             if number >= most:
                 count += 1
                 continue
@@ -342,7 +357,8 @@ class Writer:
     def _commit_day(self, day: int, group: dict[bytes, Pending]) -> None:
         opened = self._day(day)
         try:
-            built = batch.build(opened, self._keyer, group, self._seq, fresh=self._given)
+            keyer = self._keyer_of(opened)
+            built = batch.build(opened, keyer, group, self._seq, fresh=self._given)
             self._seq = built.seq
             opened.apply(built.changes)
         except DiskFullError:
@@ -408,9 +424,22 @@ class Writer:
         retention.welcome(self._state, day)
         self._latest[day] = 0
         days.create_store(
-            self._directory, day_name(day), store.DAY_DATABASES, self._gid, self._map_size
+            self._directory,
+            day_name(day),
+            store.DAY_DATABASES,
+            self._gid,
+            self._map_size,
+            first={b"x": Change((), [(keys.MARK, self._delimiters)])},
         )
         self._present = sorted({*self._present, day})
+
+    def _keyer_of(self, opened: Store) -> Keyer:
+        """What makes the terms of a day: each keeps the delimiters that it began with."""
+        delimiters = opened.get(b"x", keys.MARK) or b""
+        keyer = self._keyers.get(delimiters)
+        if keyer is None:
+            keyer = self._keyers[delimiters] = Keyer(self._key, delimiters)
+        return keyer
 
     def _forget(self, day: int) -> None:
         opened = self._open_days.pop(day, None)

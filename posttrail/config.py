@@ -19,6 +19,8 @@ from posttrail.errors import ConfigError, NoInputError
 DEFAULT_PATH: Final = Path("/etc/posttrail/posttrail.toml")
 VARIABLE: Final = "POSTTRAIL_CONFIG"
 SUBJECTS: Final = ("stored", "hashed", "off")
+DELIMITERS: Final = frozenset("!#$%&'*+-/=?^_`{|}~.:")
+"""What may part a mailbox from its extension."""
 MTAS: Final = ("auto", "postfix", "sendmail", "exim")
 JOURNALD_UNITS: Final = (
     "postfix.service", "postfix@*.service", "sendmail.service", "sm-client.service",
@@ -123,6 +125,11 @@ class Query:
     recipient_delimiter: str = "+"  # what parts user from extension; "": nothing does
     streams: int = 8  # live streams of one caller
     audit_days: int = 90
+
+    @property
+    def delimiters(self) -> bytes:
+        """``recipient_delimiter`` as addresses have it."""
+        return self.recipient_delimiter.encode("ascii")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +251,8 @@ def _value(key: str, value: object, default: object) -> object:
         raise ValueError(f"is not one of {', '.join(MTAS)}")
     if key == "timezone" and value:
         _check_zone(value)
+    if key == "recipient_delimiter" and not set(value) <= DELIMITERS:
+        raise ValueError('is not a set of characters such as "+" or "+-"')
     if key in ("syslog_udp", "tcp") and value:
         loopback(value)
     return Path(value) if isinstance(default, Path) else value

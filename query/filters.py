@@ -29,7 +29,7 @@ STATUSES: Final = {status.token: int(status) for status in Status}
 DIRECTIONS: Final = {way.token: int(way) for way in Direction}
 
 
-def parse(filters: Filters, *, now_us: int) -> Query:
+def parse(filters: Filters, *, now_us: int, delimiters: bytes = address.DELIMITERS) -> Query:
     """The query that the filters spell; relative times count from ``now_us``."""
     for name in filters:
         if name not in NAMES:
@@ -55,6 +55,7 @@ def parse(filters: Filters, *, now_us: int) -> Query:
         directions=frozenset(_tokens(filters.get("direction"), DIRECTIONS, "direction").values()),
         silent_for_us=None if silent is None else when.duration(silent),
         now_us=now_us,
+        delimiters=delimiters,
     )
 
 

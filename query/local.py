@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 
 from journal import days
 from journal.reader import Reader
@@ -78,7 +77,7 @@ class Within:
         self, filters: Filters, *, limit: int | None, cursor: str | None = None, count: bool = True
     ) -> Page:
         """Rows, newest first; limit None is all."""
-        query = parse(filters, now_us=_now_us())
+        query = parse(filters, now_us=_now_us(), delimiters=self._scope.delimiters)
         return self._source.page(query, self._scope, limit=limit, cursor=cursor, count=count)
 
     def message(self, name: str) -> list[Details]:
@@ -109,13 +108,14 @@ def _page(rows: Iterator[Row], known: Counts | None, *, next: str | None) -> Pag
 
 def read(options: Globals, work: Callable[[Answers], int]) -> int:
     """The exit code of ``work`` on the whole journal, done in a child process."""
-    return process.in_child(lambda: _opened(options.journal, work), journal=options.journal)
+    return process.in_child(lambda: _opened(options, work), journal=options.journal)
 
 
-def _opened(journal: Path, work: Callable[[Answers], int]) -> int:
+def _opened(options: Globals, work: Callable[[Answers], int]) -> int:
+    journal, everything = options.journal, Scope.all(delimiters=options.config.query.delimiters)
     reader = Reader.open(journal)
     try:
-        return work(Within(Local(reader, journal_key=days.read_key(journal)), Scope.all()))
+        return work(Within(Local(reader, journal_key=days.read_key(journal)), everything))
     finally:
         reader.close()
 

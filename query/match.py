@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from journal import address
+from journal.address import DELIMITERS, domain, fold, mailbox
 from journal.reader import Reader
 from journal.records import Message, Recipient, Status
 from query.when import Window
@@ -20,7 +20,8 @@ PENDING: Final = frozenset({int(Status.IN_PROGRESS), int(Status.DEFERRED)})
 class Query:
     """What a report asks for; names are folded (``journal.address``), None means any.
 
-    ``address``, ``sender`` and ``recipient`` are mailboxes, or domains with "@" in front.
+    ``address``, ``sender`` and ``recipient`` are mailboxes (with their subaddresses), or domains
+    with "@" in front.
     """
 
     window: Window
@@ -37,17 +38,18 @@ class Query:
     directions: frozenset[int] = frozenset()
     silent_for_us: int | None = None  # not final, and nothing heard of it for so long
     now_us: int = 0
+    delimiters: bytes = DELIMITERS  # a mailbox is its subaddresses, too
 
 
 def message_test(query: Query, reader: Reader) -> Callable[[Message], bool]:
     """Whether a message answers what the query asks of the message as a whole."""
     tests: list[Callable[[Message], bool]] = []
-    sender, login, ip = query.sender, query.login, query.client_ip
+    sender, login, ip, parting = query.sender, query.login, query.client_ip, query.delimiters
     queue_id, message_id, silent_us = query.queue_id, query.message_id, query.silent_for_us
     if sender is not None:
-        tests.append(lambda m: m.sender is not None and _names(sender, m.sender))
+        tests.append(lambda m: m.sender is not None and _names(sender, m.sender, parting))
     if login is not None:
-        tests.append(lambda m: m.login is not None and _names(login, m.login))
+        tests.append(lambda m: m.login is not None and _names(login, m.login, b""))
     if message_id is not None:
         tests.append(lambda m: m.message_id == message_id)
     if queue_id is not None:
@@ -64,12 +66,15 @@ def row_test(query: Query) -> Callable[[Message, Recipient], bool]:
     """Whether a row answers what the query asks of a row."""
     tests: list[Callable[[Message, Recipient], bool]] = []
     name, recipient, text = query.address, query.recipient, query.text
+    parting = query.delimiters
     if name is not None:
         tests.append(
-            lambda m, r: (bool(m.sender) and _names(name, m.sender or b"")) or _to(name, r)
+            lambda m, r: (
+                (bool(m.sender) and _names(name, m.sender or b"", parting)) or _to(name, r, parting)
+            )
         )
     if recipient is not None:
-        tests.append(lambda _, r: _to(recipient, r))
+        tests.append(lambda _, r: _to(recipient, r, parting))
     if query.silent_for_us is not None:
         tests.append(lambda _, r: r.status in PENDING)
     if query.statuses:
@@ -83,17 +88,19 @@ def row_test(query: Query) -> Callable[[Message, Recipient], bool]:
     return lambda message, row: all(test(message, row) for test in tests)
 
 
-def _names(pattern: bytes, raw: bytes) -> bool:
+def _names(pattern: bytes, raw: bytes, delimiters: bytes) -> bool:
     """Whether ``raw`` is the mailbox of a query, or in its domain."""
     if pattern[:1] == b"@":
-        return address.domain(raw) == pattern[1:]
-    return address.fold(raw) == pattern
+        return domain(raw) == pattern[1:]
+    folded = fold(raw)
+    return folded == pattern or mailbox(folded, delimiters) == pattern
 
 
-def _to(pattern: bytes, row: Recipient) -> bool:
+def _to(pattern: bytes, row: Recipient, delimiters: bytes) -> bool:
     """Whether a row is for the mailbox or domain, by either of its recipients."""
     return any(
-        name is not None and _names(pattern, name) for name in (row.recipient, row.final_recipient)
+        name is not None and _names(pattern, name, delimiters)
+        for name in (row.recipient, row.final_recipient)
     )
 
 

@@ -9,7 +9,7 @@ id, row). Raises what the reader raises.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from journal import keys
 from journal.reader import Reader
@@ -52,7 +52,8 @@ def search(
     if after is not None:
         until_us = min(until_us, (after.time_ms + 1) * 1000)
     streams = [
-        _messages(reader, term, window.since_us, until_us) for term in driver(reader, query, scope)
+        _messages(reader, term, window.since_us, until_us, _parting(query, scope))
+        for term in driver(reader, query, scope)
     ]
     message_fits, row_fits = message_test(query, reader), row_test(query)
     for message in _distinct(merge(*streams, key=_order, reverse=True)):
@@ -71,13 +72,20 @@ class Counts(NamedTuple):
     by_status: Mapping[int, int]
 
 
-def counts(reader: Reader, query: Query, scope: Scope) -> Counts | None:
-    """Counts of a whole report without reading a message; None where nothing tells them.
+_MOST_READ: Final = 20_000
+"""So many messages are read for a count, some 0.3 s; beyond, it stays unknown."""
 
-    The index knows one term at a time, and the worst of all rows, which is for those who
-    may see all rows. The counters know all rows of the journal.
+
+def counts(reader: Reader, query: Query, scope: Scope) -> Counts | None:
+    """Counts of a whole report; None where nothing tells them cheaply.
+
+    The index knows one term at a time, and the worst of all rows; the counters know all rows of
+    the journal. Both are for those who may see all rows: others' rows are read and counted,
+    where there are not too many.
     """
-    if not scope.operator or not _is_plain(query):
+    if not scope.operator:
+        return _read_counts(reader, query, scope)
+    if not _is_plain(query):
         return None
     window, choices = query.window, _indexed(query)
     if not choices and window == Window(spelled=window.spelled):
@@ -89,8 +97,20 @@ def counts(reader: Reader, query: Query, scope: Scope) -> Counts | None:
         return Counts("row", rows)
     if len(choices) != 1:
         return None
-    found = reader.count_any(choices[0], window.since_us, window.until_us)
+    terms, parting = choices[0], b""
+    if any(kind in (keys.RECIPIENT, keys.SENDER) and value for kind, value in terms):
+        parting = query.delimiters
+        if not reader.counts_mailboxes(parting, window.since_us, window.until_us):
+            return None
+    found = reader.count_any(terms, window.since_us, window.until_us, delimiters=parting)
     return Counts("message", {each: n for each, n in found.items() if each != NO_STATUS})
+
+
+def _read_counts(reader: Reader, query: Query, scope: Scope) -> Counts | None:
+    terms = [term for term in driver(reader, query, scope) if term is not None]
+    if _hit_count(reader, terms, query.window, _parting(query, scope)) > _MOST_READ:
+        return None
+    return Counts("row", Counter(found.row.status for found in search(reader, query, scope)))
 
 
 def driver(reader: Reader, query: Query, scope: Scope) -> tuple[Term | None, ...]:
@@ -105,13 +125,19 @@ def driver(reader: Reader, query: Query, scope: Scope) -> tuple[Term | None, ...
         return tuple((keys.STATUS, Status(status).token.encode()) for status in sorted(statuses))
     if len(choices) == 1:
         return choices[0]
-    return min(choices, key=lambda terms: _hit_count(reader, terms, query.window))
+    parting = _parting(query, scope)
+    return min(choices, key=lambda terms: _hit_count(reader, terms, query.window, parting))
 
 
-def _hit_count(reader: Reader, terms: tuple[Term, ...], window: Window) -> int:
+def _hit_count(reader: Reader, terms: Iterable[Term], window: Window, parting: bytes) -> int:
     """How many hits the terms have; the index tells without reading a message."""
-    counted = (reader.count(*term, window.since_us, window.until_us) for term in terms)
-    return sum(sum(by_status.values()) for by_status in counted)
+    counted = reader.count_any(terms, window.since_us, window.until_us, delimiters=parting)
+    return sum(counted.values())
+
+
+def _parting(query: Query, scope: Scope) -> bytes:
+    """The delimiters by which a term must lead to subaddresses: the query's or the scope's."""
+    return bytes(sorted({*query.delimiters, *(b"" if scope.operator else scope.delimiters)}))
 
 
 def _indexed(query: Query) -> list[tuple[Term, ...]]:
@@ -161,11 +187,13 @@ def _login_term(name: bytes) -> Term:
     return (keys.LOGIN_DOMAIN, name[1:]) if name[:1] == b"@" else (keys.LOGIN, name)
 
 
-def _messages(reader: Reader, term: Term | None, since_us: int, until_us: int) -> Iterator[Message]:
+def _messages(
+    reader: Reader, term: Term | None, since_us: int, until_us: int, parting: bytes
+) -> Iterator[Message]:
     """The messages that a term may lead to, newest first."""
     hits = reader.scan(since_us, until_us)
     if term is not None:
-        hits = reader.hits(*term, since_us, until_us)
+        hits = reader.hits(*term, since_us, until_us, delimiters=parting)
     for id, _status in hits:
         message = reader.message(id)
         if message is not None and message.id == id:  # else merged into one that has hits itself

@@ -83,7 +83,11 @@ def import_(
         raws = [stack.enter_context(open_raw(name)) for name in files]
         try:
             writer = stack.enter_context(
-                Writer.open(options.journal, group=_group(options.config.journal.group))
+                Writer.open(
+                    options.journal,
+                    group=_group(options.config.journal.group),
+                    delimiters=options.config.query.delimiters,
+                )
             )
         except WriterBusyError:
             if domains:

@@ -71,7 +71,11 @@ def _arguments() -> argparse.Namespace:
 def run(settings: config.Config) -> None:
     """Follow until a signal says stop."""
     stop = daemon.Stop()
-    writer = Writer.open(settings.journal.directory, group=settings.journal.group)
+    writer = Writer.open(
+        settings.journal.directory,
+        group=settings.journal.group,
+        delimiters=settings.query.delimiters,
+    )
     tracker = make(settings, writer, Door(settings.control_socket))
     receiver = listen(settings)
     daemon.notify("READY=1")

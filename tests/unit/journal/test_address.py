@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from journal.address import domain, fold, fold_domain
+from journal.address import domain, fold, fold_domain, mailbox
 
 SAME = [
     [b"bob@example.org", b"Bob@Example.ORG", b"<bob@example.org>", b"bob@example.org.",
@@ -60,3 +60,45 @@ def test_a_bare_domain_folds_like_one_in_an_address() -> None:
 
 def test_a_wide_at_sign_does_not_move_the_domain() -> None:
     assert domain("x@evil\uff20example.com".encode()) != b"example.com"
+
+
+@pytest.mark.parametrize(
+    ("folded", "delimiters", "name"),
+    [
+        (b"user+x@example.com", b"+", b"user@example.com"),
+        (b"user+x+y@example.com", b"+", b"user@example.com"),
+        (b"user+@example.com", b"+", b"user@example.com"),
+        (b"user-x+y@example.com", b"+-", b"user@example.com"),
+        (b"user+x", b"+", b"user"),
+        (b'"us er+x"@example.com', b"+", b'"us er"@example.com'),
+        (b'"user+x y"@example.com', b"+", b"user@example.com"),
+        (b"user@example.com+x", b"+", b"user@example.com+x"),
+        (b"+x+y@example.com", b"+", b"+x+y@example.com"),
+        (b'"+x y"@example.com', b"+", b'"+x y"@example.com'),
+        (b"user+x@example.com", b"", b"user+x@example.com"),
+        (b"user-x@example.com", b"+", b"user-x@example.com"),
+        (b"owner-list@example.com", b"-", b"owner-list@example.com"),
+        (b"list-request@example.com", b"-", b"list-request@example.com"),
+        (b"double-bounce@example.com", b"-", b"double-bounce@example.com"),
+        (b"mailer-daemon@example.com", b"-", b"mailer-daemon@example.com"),
+        (b"", b"+", b""),
+    ],
+)
+def test_a_subaddress_belongs_to_its_mailbox(folded: bytes, delimiters: bytes, name: bytes) -> None:
+    """postconf(5) recipient_delimiter; the exceptions are those of Postfix's split_addr.c."""
+    assert mailbox(folded, delimiters) == name
+    assert mailbox(name, delimiters) == name
+
+
+@given(
+    st.text(max_size=12),
+    st.text('+-a" @\\', max_size=12),
+    st.sampled_from([b"+", b"-", b"+-="]),
+)
+def test_a_mailbox_is_a_folded_address_and_its_own_mailbox(
+    one: str, other: str, delimiters: bytes
+) -> None:
+    folded = fold((one + other + "@example.com").encode("utf-8", "replace"))
+    name = mailbox(folded, delimiters)
+    assert fold(name) == name
+    assert mailbox(name, delimiters) == name

@@ -97,7 +97,7 @@ def test_a_tombstone_that_leads_nowhere_is_found(filled: Path, record: MakeRecor
 
 def test_many_problems_are_counted_and_some_are_named(filled: Path) -> None:
     def spoil(opened: Store) -> Change:
-        return Change([key for key, _ in opened.up(b"x", b"", limit=100)], ())
+        return Change([key for key, _ in opened.up(b"x", b"a", limit=100)], ())
 
     part = _change(filled, b"x", spoil)
     assert part.problems == 101

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from journal import address, keys
+from journal import address, codec, days, keys, store, terms
+from journal.check import check_part
 from journal.events import Event, Kind, Source
 from journal.records import Direction, Message, Recipient, Status
 from posttrail.errors import UsageError
@@ -294,7 +295,8 @@ def test_counts_are_of_the_whole_report_or_absent(shelf: "Shelf") -> None:
     filtered = replace(query, statuses=frozenset({int(Status.ERROR)}))
     assert shelf.source.page(filtered, ALL, limit=2).counts == {}
     mine = Scope.of(mailboxes=[b"to@example.org"])
-    assert shelf.source.page(query, mine, limit=2).counts == {}  # the worst row is not all theirs
+    own = shelf.source.page(query, mine, limit=2)  # their rows, not the worst of all rows
+    assert (own.counts, own.counted) == ({"delivered": 3}, "row")
 
 
 def test_mail_to_oneself_counts_once(shelf: "Shelf") -> None:
@@ -303,6 +305,88 @@ def test_mail_to_oneself_counts_once(shelf: "Shelf") -> None:
     shelf.put(row(b"x@example.net"), sender=b"to@example.org")
     query = replace(ANY, address=b"to@example.org")
     assert shelf.source.page(query, ALL, limit=1).counts == {"delivered": 4}
+
+
+def subaddressed(shelf: "Shelf") -> list[Message]:
+    """Mail to a mailbox and its subaddresses, among others of the domain."""
+    names = [b"to@example.org", b"To+x@example.org", b'"to+y z"@example.org', b"to-x@example.org"]
+    put = [
+        shelf.put(row(name), at_us=NOON_US + second * SECOND_US)
+        for second, name in enumerate([*names, b"tom@example.org", b"+to@example.org"])
+    ]
+    put.append(shelf.put(row(b"x@example.net"), sender=b"to+z@example.org", at_us=NOON_US - 1000))
+    return put
+
+
+def unmark(shelf: "Shelf") -> None:
+    """Make the day one of before subaddresses were indexed: no entries of theirs, no mark."""
+    mark = store.Change([keys.MARK], ())
+    shelf.close()
+    key = days.read_key(shelf.directory)
+    with store.Store(shelf.directory / "2026-11-23", store.DAY_DATABASES, writable=True) as opened:
+        new, old = keys.Keyer(key, b"+"), keys.Keyer(key)
+        extra: set[bytes] = set()
+        for id, body in opened.up(b"m", b"", limit=1000):
+            message = codec.decode_message(keys.make_id(20_780, 0, 0)[:2] + id, body)
+            extra |= terms.entries(message, new).keys() - terms.entries(message, old).keys()
+        assert extra
+        opened.apply({b"x": mark._replace(deletes=sorted([keys.MARK, *extra]))})
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_mailbox_is_its_subaddresses_too(shelf: "Shelf", *, indexed: bool) -> None:
+    put = subaddressed(shelf)
+    if not indexed:
+        unmark(shelf)
+    to = b"to@example.org"
+    mine = names(put[2], put[1], put[0])
+    assert found(shelf.source, replace(ANY, recipient=to)) == mine
+    assert found(shelf.source, replace(ANY, address=to)) == mine + names(put[-1])
+    assert found(shelf.source, replace(ANY, recipient=b"to+x@example.org")) == names(put[1])
+    assert found(shelf.source, ANY, Scope.of(mailboxes=[to])) == mine
+    assert found(shelf.source, ANY, Scope.of(mailboxes=[b"to+x@example.org"])) == names(put[1])
+    wide = Scope.of(mailboxes=[to], delimiters=b"+-")  # by another character than the day's
+    assert found(shelf.source, ANY, wide) == names(put[3]) + mine
+    assert found(shelf.source, replace(ANY, recipient=to, delimiters=b"")) == names(put[0])
+    counted = shelf.source.page(replace(ANY, address=to), ALL, limit=1).counts
+    assert counted == ({"delivered": 4} if indexed else {})
+    shelf.close()
+    assert check_part(shelf.directory, "2026-11-23").problems == 0
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_day_keeps_its_delimiters(shelf: "Shelf", *, indexed: bool) -> None:
+    subaddressed(shelf)
+    if not indexed:
+        unmark(shelf)
+    late = shelf.put(row(b"to+late@example.org"), at_us=NOON_US + 60 * SECOND_US)
+    shelf.close()
+    assert check_part(shelf.directory, "2026-11-23").problems == 0
+    scope = Scope.of(mailboxes=[b"to@example.org"])
+    assert found(shelf.source, ANY, scope)[0] == (keys.id_text(late.id), 1)
+
+
+def test_a_mailbox_reads_its_own_messages_only(
+    shelf: "Shelf", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for second in range(40):
+        shelf.put(row(b"u%d@example.org" % second), at_us=NOON_US + second * SECOND_US)
+    mine = shelf.put(row(b"u7+x@example.org"))
+    read: list[bytes] = []
+    plain = shelf.source.reader.message
+
+    def message(id: bytes) -> Message | None:
+        read.append(id)
+        return plain(id)
+
+    monkeypatch.setattr(shelf.source.reader, "message", message)
+    page = shelf.source.page(ANY, Scope.of(mailboxes=[b"u7@example.org"]), limit=1)
+    assert len(list(page.rows)) == 1
+    assert page.counts == {"delivered": 2}
+    assert set(read) <= {
+        mine.id,
+        *(id for id, _ in shelf.source.reader.hits(keys.RECIPIENT, b"u7@example.org")),
+    }
 
 
 def test_a_cursor_serves_its_own_search_only(shelf: "Shelf") -> None:
