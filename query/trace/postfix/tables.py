@@ -14,8 +14,9 @@ from posttrail.errors import PosttrailError
 from query.trace.postfix.settings import program
 
 KEPT_S: Final = 60.0
-TIMEOUT_S: Final = 10.0
+TIMEOUT_S: Final = 10.0  # for all tables of one round together
 MOST_KEPT: Final = 100_000  # answers
+_BAD: Final = frozenset("\n\0")  # no key that postmap reads may have them
 _PATTERNS: Final = ("regexp:", "pcre:", "cidr:", "socketmap:", "tcp:", "randmap:", "fail:")
 
 
@@ -58,13 +59,14 @@ class Tables:
         missing: dict[str, list[str]] = {}
         for table, key in dict.fromkeys(wanted):
             known = self._kept.get((table, key))
-            if key and "\n" not in key and (known is None or now - known.at > KEPT_S):
+            if key and not _BAD & set(key) and (known is None or now - known.at > KEPT_S):
                 missing.setdefault(table, []).append(key)
         if len(self._kept) > MOST_KEPT:
             self._kept.clear()
         running = [(table, keys, self._start(table)) for table, keys in missing.items()]
+        until = time.monotonic() + TIMEOUT_S
         for table, keys, process in running:
-            self._take(table, keys, process, now)
+            self._take(table, keys, process, now=now, until=until)
 
     def find(self, maps: Sequence[str], keys: Sequence[str]) -> Found | None:
         """The first that is found: each key over all tables before the next key (maps_find)."""
@@ -99,11 +101,19 @@ class Tables:
         )
 
     def _take(
-        self, table: str, keys: Sequence[str], process: "subprocess.Popen[str]", now: float
+        self,
+        table: str,
+        keys: Sequence[str],
+        process: "subprocess.Popen[str]",
+        *,
+        now: float,
+        until: float,
     ) -> None:
         why: str | None = None
         try:
-            output, errors = process.communicate("\n".join(keys) + "\n", timeout=TIMEOUT_S)
+            output, errors = process.communicate(
+                "\n".join(keys) + "\n", timeout=max(0.1, until - time.monotonic())
+            )
             why = trouble(process.returncode, errors)
         except subprocess.TimeoutExpired:
             process.kill()
