@@ -5,6 +5,8 @@
 ``proxy:`` is asked directly, because the proxymap(8) socket is closed to others. Raises TableError.
 """
 
+import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +18,7 @@ from query.trace.postfix.settings import program
 KEPT_S: Final = 60.0
 TIMEOUT_S: Final = 10.0  # for all tables of one round together
 MOST_KEPT: Final = 100_000  # answers
+_FILE: Final = re.compile(r"(?<=[:\s])/[^\s,{}]+")
 _BAD: Final = frozenset("\n\0")  # no key that postmap reads may have them
 _PATTERNS: Final = ("regexp:", "pcre:", "cidr:", "socketmap:", "tcp:", "randmap:", "fail:")
 
@@ -51,13 +54,16 @@ class Tables:
         self._config = config
         self._clock = clock
         self._kept: dict[tuple[str, str], _Answer] = {}
+        self._stamps: dict[str, tuple[int, ...]] = {}
         self.spawned = 0
 
     def prefetch(self, wanted: Iterable[tuple[str, str]]) -> None:
         """Ask for all of (table, key) that is not known: one postmap a table, all at once."""
         now = self._clock()
+        wanted = list(dict.fromkeys(wanted))
+        self._forget_changed({table for table, _ in wanted})
         missing: dict[str, list[str]] = {}
-        for table, key in dict.fromkeys(wanted):
+        for table, key in wanted:
             known = self._kept.get((table, key))
             if key and not _BAD & set(key) and (known is None or now - known.at > KEPT_S):
                 missing.setdefault(table, []).append(key)
@@ -67,6 +73,14 @@ class Tables:
         until = time.monotonic() + TIMEOUT_S
         for table, keys, process in running:
             self._take(table, keys, process, now=now, until=until)
+
+    def _forget_changed(self, tables: Iterable[str]) -> None:
+        """What a table said is not kept when its file has changed."""
+        for table in tables:
+            stamp = stamp_of(table)
+            if self._stamps.setdefault(table, stamp) != stamp:
+                self._stamps[table] = stamp
+                self._kept = {key: each for key, each in self._kept.items() if key[0] != table}
 
     def find(self, maps: Sequence[str], keys: Sequence[str]) -> Found | None:
         """The first that is found: each key over all tables before the next key (maps_find)."""
@@ -123,6 +137,18 @@ class Tables:
         for key in keys:
             value = values.get(key)
             self._kept[table, key] = _Answer(now, value, why if value is None else None)
+
+
+def stamp_of(table: str) -> tuple[int, ...]:
+    """When the files that the table's name names were changed; -1 for one that is not there."""
+    stamps = []
+    for path in _FILE.findall(table):
+        for suffix in ("", ".db", ".lmdb", ".cdb"):
+            try:
+                stamps.append(os.stat(path + suffix).st_mtime_ns)
+            except OSError:
+                stamps.append(-1)
+    return tuple(stamps)
 
 
 def values_of(output: str) -> dict[str, str]:
