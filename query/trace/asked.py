@@ -64,7 +64,7 @@ def _split(address: str) -> tuple[str, str | None]:
     local, rest = found[0], address[found.end() :]
     if "@" in rest[1:] and rest.startswith("@"):  # user@inside@outside: the last one counts
         local, _, last = address.rpartition("@")
-        rest = f"@{last}" if _ATOM.fullmatch(local.replace("@", "")) else ""
+        rest = f"@{last}" if all(map(_ATOM.fullmatch, local.split("@"))) else ""
         return (local, rest) if rest else (local, None)
     return local, rest if not rest or rest.startswith("@") else None
 
