@@ -8,6 +8,7 @@
 import os
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
@@ -55,10 +56,15 @@ class Tables:
         self._clock = clock
         self._kept: dict[tuple[str, str], _Answer] = {}
         self._stamps: dict[str, tuple[int, ...]] = {}
+        self._lock = threading.RLock()  # several callers may share the answers
         self.spawned = 0
 
     def prefetch(self, wanted: Iterable[tuple[str, str]]) -> None:
         """Ask for all of (table, key) that is not known: one postmap a table, all at once."""
+        with self._lock:
+            self._prefetch(wanted)
+
+    def _prefetch(self, wanted: Iterable[tuple[str, str]]) -> None:
         now = self._clock()
         wanted = list(dict.fromkeys(wanted))
         self._forget_changed({table for table, _ in wanted})
@@ -84,6 +90,10 @@ class Tables:
 
     def find(self, maps: Sequence[str], keys: Sequence[str]) -> Found | None:
         """The first that is found: each key over all tables before the next key (maps_find)."""
+        with self._lock:
+            return self._find(maps, keys)
+
+    def _find(self, maps: Sequence[str], keys: Sequence[str]) -> Found | None:
         asked = [
             (table, key)
             for place, key in enumerate(keys)
