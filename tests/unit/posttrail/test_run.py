@@ -119,3 +119,13 @@ def test_sigterm_stops_the_programs() -> None:
 
 def test_programs_are_found_beside_this_python() -> None:
     assert Path(program("posttrail-trackd")).parent == Path(sys.executable).parent
+
+
+def test_one_that_is_not_vital_ends_alone(expected_log: ExpectedLog) -> None:
+    expected_log("ended for good program=traced code=78")
+    child = Child("traced", python("raise SystemExit(78)"), vital=False)
+    child.step(0.0)
+    ended(child)
+    assert child.step(1.0) is None
+    child.step(1e9)
+    assert child._process is None  # not started again
