@@ -8,9 +8,11 @@ Raises UsageError for a filter that means nothing, and what the form at hand rai
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Protocol
 
 from query.coverage import Coverage
+from query.days import Days
 from query.details import Details
 from query.filters import Filters
 from query.rows import Row
@@ -44,6 +46,10 @@ class Answers(Protocol):
 
     def stats(self, by: str, *, since: str, until: str, limit: int | None) -> Stats:
         """Rows counted by status, domain or hour."""
+        ...
+
+    def days(self, filters: Filters, *, zone: tzinfo | None) -> Days:
+        """The rows of a report by day and status; without a zone in this machine's."""
         ...
 
     def coverage(self) -> Coverage:

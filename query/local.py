@@ -7,6 +7,7 @@ of ``query.answers``. Raises what ``Reader.open`` raises.
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import tzinfo
 from itertools import islice
 
 from journal import days
@@ -15,10 +16,12 @@ from journal.records import Status
 from posttrail import process
 from posttrail.cli import Globals
 from query import coverage, show, stats, when
+from query import days as days_by
 from query import rows as report_rows
 from query.answers import Answers, Filters, Page
 from query.coverage import Coverage
 from query.cursor import Signer
+from query.days import Days
 from query.details import Details
 from query.filters import parse
 from query.match import Query
@@ -88,6 +91,11 @@ class Within:
         """Rows counted by status, domain or hour."""
         window = when.window(since, until, now_us=_now_us())
         return stats.count(self._source.reader, by, window, self._scope, limit=limit)
+
+    def days(self, filters: Filters, *, zone: tzinfo | None) -> Days:
+        """The rows of a report by day and status; without a zone in this machine's."""
+        query = parse(filters, now_us=_now_us())
+        return days_by.count(self._source.reader, query, self._scope, zone=zone)
 
     def coverage(self) -> Coverage:
         """When capture was up, and the gaps."""

@@ -14,7 +14,7 @@ from query.filters import NAMES, parse_limit
 from query.httpd.problem import Kind, Problem
 
 MOST: Final = 64
-REPEATED: Final = frozenset({"status", "reason", "direction"})
+REPEATED: Final = frozenset({"status", "reason", "direction", "columns"})
 """Lists: given twice they are joined (what a form's check boxes send)."""
 COMMON: Final = frozenset({"format", "lang"})
 PAGING: Final = frozenset({"limit", "cursor"})

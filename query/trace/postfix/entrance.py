@@ -29,8 +29,7 @@ class Entrance:
         if not hop.door:
             return self.queue.submitted(address, hop)
         outside, proven = self._asked(address, hop)
-        relayed = outside.refusal is not None and outside.refusal.relaying
-        answer = proven if self.question.entry == "submission" or relayed else outside
+        answer = proven if self.question.entry == "submission" else outside
         notes = tuple(_door_notes(answer, outside, proven))
         refusal = answer.refusal
         if refusal is not None and not refusal.relaying and proven.refusal is not None:
@@ -116,8 +115,6 @@ def _door_notes(answer: Answer, outside: Answer, proven: Answer) -> Iterable[str
             yield (
                 f"{Client.OUTSIDE.value} is refused: {refusal.reply}; {Client.PROVEN.value} is not"
             )
-        elif not proven.refusal.relaying:
-            yield f"{Client.OUTSIDE.value} is refused: {refusal.reply}"
         else:
             yield f"every client is refused: {refusal.reply}"
     for each in dict.fromkeys(answer.unread):

@@ -1,0 +1,258 @@
+"""The page: Track Delivery and one mail, as HTML that needs no script.
+
+The parameters are those of the API, and ``q`` (the one box), ``columns``, ``tz`` (a time zone),
+``lang`` and ``print``. What means nothing is told on the page beside the form. Handlers raise
+Problem, and what the answers raise.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from journal.records import Status
+from posttrail.errors import UsageError
+from posttrail.text import safe
+from query import anything, days, language
+from query.answers import Answers
+from query.days import Days
+from query.details import Details
+from query.filters import DEFAULT_LIMIT, NAMES, parse_limit
+from query.httpd import params, picture, problem
+from query.httpd.caller import Caller, Role
+from query.httpd.service import caller, service
+from query.httpd.view import Clock, generated, link, render
+from query.language import Language
+from query.rows import Row
+
+SINCE: Final = "30d"
+MOST_ROWS: Final = 500
+PRINTED: Final = 10_000
+OWN: Final = frozenset({"q", "columns", "tz", "print"})
+COLUMNS: Final = {
+    "time": "Time",
+    "status": "Status",
+    "sender": "From",
+    "recipient": "To",
+    "reason": "Reason",
+    "subject": "Subject",
+    "reply": "What was said",
+    "direction": "Direction",
+    "folder": "Folder",
+    "relay": "Server",
+    "attempts": "Tries",
+    "done_at": "Settled at",
+    "delay_s": "Took",
+    "size_bytes": "Size",
+    "spam_score": "Spam score",
+    "login": "Login",
+    "client_ip": "Client address",
+    "client_name": "Client name",
+    "helo": "HELO",
+    "tls": "TLS",
+    "enhanced_status": "Status code",
+    "queue_ids": "Queue ids",
+    "message_id": "Message-ID",
+    "host": "Host",
+}
+"""Every column that can be chosen, by the field of a row."""
+DEFAULT_COLUMNS: Final = ("time", "status", "sender", "recipient", "reason")
+DIRECTIONS: Final = {
+    "inbound": "from outside",
+    "outbound": "to outside",
+    "internal": "inside",
+}
+RELATIONS: Final = {
+    "parent": "This is a notice about",
+    "notice": "There was a notice",
+    "late_bounce": "It came back with",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a report page shows of the journal."""
+
+    rows: list[Row]
+    next: str | None
+    counts: Mapping[str, int]
+    counted: str
+    days: Days | None
+
+
+def routes() -> list[BaseRoute]:
+    """What is served here."""
+    return [Route("/", report), Route("/message/{id}", message)]
+
+
+def spoken(request: Request) -> Language:
+    """The language of a request."""
+    asked = request.query_params.get("lang", "")
+    return language.choose(request.headers.get("accept-language", ""), asked=asked)
+
+
+def frame(request: Request, given: Mapping[str, str], clock: Clock, here: str) -> dict[str, Any]:
+    """What every page of the frame needs."""
+    path = request.url.path
+
+    def here_with(**changes: str | None) -> str:
+        return link(path, given, **changes)
+
+    return {
+        "here": here,
+        "given": defaultdict(str, {name: safe(value) for name, value in given.items()}),
+        "clock": clock,
+        "made_at": generated(),
+        "link": here_with,
+        "scope": seen_by(caller(request), spoken(request)),
+    }
+
+
+def seen_by(who: Caller, words: Language) -> str:
+    """Whose mail a caller sees, in words."""
+    if who.role is Role.OPERATOR:
+        return words("all mail of this server")
+    names = [*sorted(who.scope.mailboxes), *(b"@" + name for name in sorted(who.scope.domains))]
+    return ", ".join(name.decode("utf-8", "backslashreplace") for name in names)
+
+
+async def report(request: Request) -> Response:
+    """Track Delivery."""
+    given = params.of(request, {*NAMES, *params.PAGING, *OWN})
+    pasted = next((each.id for each in anything.readings(given.get("q", "")) if each.id), None)
+    if pasted is not None:
+        kept = {name: given[name] for name in ("lang", "tz") if given.get(name)}
+        return RedirectResponse(link(f"/message/{pasted}", kept), status_code=303)
+    values: dict[str, Any] = {"error": None, "rows": [], "next": None, "counts": {}, "days": None}
+    clock = Clock()
+    try:
+        clock = Clock(given.get("tz", ""))
+        asked, understood = filters_of(given)
+        values |= {"understood": understood}
+        found = await _found(request, given, asked, clock)
+        values |= _values(found, given, spoken(request))
+    except UsageError as error:
+        values |= {"error": str(error), "understood": {}, "picture": "", "counted": "row"}
+    values |= frame(request, given, clock, "report") | _form(given)
+    template = "print.html" if given.get("print") == "1" and not values["error"] else "report.html"
+    status = 400 if values["error"] else 200
+    return HTMLResponse(render(spoken(request), template, values), status_code=status)
+
+
+def filters_of(given: Mapping[str, str]) -> tuple[dict[str, str | None], dict[str, str]]:
+    """The filters of a page, and those of them that say what the user asked for."""
+    asked = params.filters(dict(given))
+    asked |= anything.filters(given.get("q", ""))
+    understood = {name: value for name, value in asked.items() if value}
+    if not asked.get("since") and not asked.get("until"):
+        asked["since"] = understood["since"] = SINCE
+    return asked, understood
+
+
+async def _found(
+    request: Request, given: Mapping[str, str], asked: dict[str, str | None], clock: Clock
+) -> Report:
+    printed = given.get("print") == "1"
+    limit = parse_limit(given["limit"]) if given.get("limit") else DEFAULT_LIMIT
+    limit = PRINTED if printed else min(limit or MOST_ROWS, MOST_ROWS)
+    cursor = None if printed else given.get("cursor") or None
+
+    def ask(answers: Answers) -> Report:
+        page = answers.page(asked, limit=limit, cursor=cursor)
+        rows = list(page.rows)
+        drawn = None
+        if not printed and rows:
+            drawn = answers.days({**asked, "status": None}, zone=clock.zone)
+        return Report(
+            rows=rows, next=page.next, counts=page.counts, counted=page.counted, days=drawn
+        )
+
+    return await service(request).read(caller(request), ask)
+
+
+def _values(found: Report, given: Mapping[str, str], words: Language) -> dict[str, Any]:
+    count = len(found.rows)
+    caption = words.number("%(n)s row, newest first", "%(n)s rows, newest first", count)
+    counts = {status.token: found.counts.get(status.token) for status in Status}
+    if found.counts:
+        counts = {token: number or 0 for token, number in counts.items()}
+    return {
+        "rows": found.rows,
+        "next": found.next,
+        "counts": counts,
+        "counted": found.counted,
+        "caption": caption % {"n": count},
+        "days": found.days,
+        "days_most": days.MOST_ROWS,
+        "picture": picture.bars(found.days, words) if found.days else "",
+        "export": link("/v1/messages", _searched(given), limit="all"),
+        "events": "" if given.get("cursor") else link("/v1/events", _searched(given)),
+    }
+
+
+def _searched(given: Mapping[str, str]) -> dict[str, str]:
+    """The parameters by which the API finds the same rows."""
+    asked, _ = filters_of(given)
+    return {name: value for name, value in asked.items() if value}
+
+
+def _form(given: Mapping[str, str]) -> dict[str, Any]:
+    chosen = [name for name in given.get("columns", "").split(",") if name in COLUMNS]
+    kept = {name: given[name] for name in ("lang", "tz") if given.get(name)}
+    return {
+        "box": safe(given.get("q") or given.get("address") or ""),
+        "columns": chosen or list(DEFAULT_COLUMNS),
+        "all_columns": COLUMNS,
+        "directions": DIRECTIONS,
+        "chosen": [token for token in given.get("status", "").split(",") if token],
+        "kept": link("", kept),
+        "never": None,
+        "tree": None,
+    }
+
+
+async def message(request: Request) -> Response:
+    """One mail with all that may be seen of it."""
+    given = params.of(request, {"tz"})
+    words, clock = spoken(request), Clock(given.get("tz", ""))
+    name: str = request.path_params["id"]
+    told = await service(request).read(caller(request), lambda answers: answers.message(name))
+    if not told:
+        raise problem.not_found()
+    found = told[0]
+    kept = {name: given[name] for name in ("lang", "tz") if given.get(name)}
+    values = frame(request, given, clock, "message") | {
+        "found": found,
+        "envelope": _envelope(found, words),
+        "evidence": {each.row: each.event for each in found.evidence},
+        "relations": RELATIONS,
+        "unsettled": any(row.done_at is None for row in found.rows),
+        "events": link("/v1/events", {"message": found.id}),
+        "back": link("/", kept),
+        "kept": link("", kept),
+    }
+    return HTMLResponse(render(words, "message.html", values))
+
+
+def _envelope(found: Details, words: Language) -> list[tuple[str, str | None]]:
+    client = " ".join(
+        str(part)
+        for part in (found.client_name, found.client_ip and f"[{found.client_ip}]")
+        if part
+    )
+    return [
+        (words("Subject"), found.subject),
+        (words("Message-ID"), found.message_id),
+        (words("Queue ids"), " ".join(found.queue_ids)),
+        (words("Queue ids at the next server"), " ".join(found.next_queue_ids)),
+        (words("Client"), client),
+        (words("HELO"), found.helo),
+        (words("Login"), found.login),
+        (words("TLS"), found.tls),
+        (words("Host"), found.host),
+        (words("Told by"), ", ".join(found.sources)),
+    ]
