@@ -397,6 +397,18 @@ def test_outsiders_may_not_relay_but_that_is_no_verdict() -> None:
     assert any("454 4.7.1 <x@plain.test>: Relay access denied" in note for note in root.notes)
 
 
+def test_what_a_permitted_client_hears_decides_for_an_address_that_is_not_ours() -> None:
+    lab = postfix(
+        access={"shut@plain.test": "550 5.7.1 shut", "away@plain.test": "REDIRECT x@else.test"}
+    )
+    lab.main = {**BASE, "smtpd_recipient_restrictions": "check_recipient_access hash:access"}
+    lab.transports = {"err.test": "error:5.1.2 gone"}
+    assert refused(lab, "shut@plain.test").text.startswith("550 5.7.1 <shut@plain.test>:")
+    assert refused(lab, "x@err.test").enhanced_status == "5.1.2"
+    (end,) = lab.ends("away@plain.test")
+    assert end.address == "x@else.test"
+
+
 def test_a_table_that_cannot_be_read_is_never_no_alias() -> None:
     lab = Postfix(
         main=BASE, tables={"hash:virtual": "unsupported dictionary type: mysql"}, users=("alice",)
