@@ -44,7 +44,17 @@ class Entrance:
                 text=f"{Client.OUTSIDE.value} is refused, {Client.PROVEN.value} is not",
                 children=(refused, root),
             )
-        return replace(root, notes=(*notes, *root.notes))
+        root = replace(root, notes=(*notes, *root.notes))
+        return self._unread(address, answer, root)
+
+    def _unread(self, address: str, answer: Answer, root: Node) -> Node:
+        """A table that the door asks and we cannot: whether it refuses is not known."""
+        if not answer.unread:
+            return root
+        why = "; ".join(dict.fromkeys(answer.unread))
+        text = f"it cannot be seen whether the door refuses: {why}"
+        node = self.world.node(address, Step.ACCESS, verdict=Verdict.UNKNOWN, text=text)
+        return replace(node, children=(root,))
 
     def _asked(self, address: str, hop: Hop) -> tuple[Answer, Answer]:
         sender = self.question.sender
@@ -117,8 +127,6 @@ def _door_notes(answer: Answer, outside: Answer, proven: Answer) -> Iterable[str
             )
         else:
             yield f"every client is refused: {refusal.reply}"
-    for each in dict.fromkeys(answer.unread):
-        yield f"not known: {each}"
     asked = list(dict.fromkeys(answer.not_asked))
     if asked:
         yield f"the door also asks what depends on the client: {', '.join(asked[:8])}"

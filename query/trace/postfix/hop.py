@@ -28,6 +28,7 @@ class Hop:
     map_ok: bool = True
     bcc_ok: bool = True
     content_filter: str = ""  # transport:nexthop
+    proxy: str = ""  # smtpd_proxy_filter: host:port, before the queue
     sender: str = ""
     delivered: frozenset[str] = frozenset()  # Delivered-To: lines so far
     depth: int = 0
@@ -82,6 +83,7 @@ class Hops:
             map_ok=mapped,
             bcc_ok=mapped,
             content_filter=self.settings.get("content_filter", name),
+            proxy=self.settings.get("smtpd_proxy_filter", name),
             note=note,
         )
 
@@ -98,8 +100,12 @@ class Hops:
             depth=depth,
         )
 
-    def behind_filter(self, program: str) -> Hop | str:
+    def behind_filter(self, program: str, nexthop: str) -> Hop | str:
         """Where a filter gives mail back; a sentence where that is not clear."""
+        address = nexthop.removeprefix("inet:").replace("[", "").replace("]", "")
+        for each in self._smtpds():
+            if each.type == "inet" and each.name.replace("[", "").replace("]", "") == address:
+                return self._hop(f"{each.name}/{each.type}")  # no filter: a service of our own
         if program == "pipe":
             back = self._hop("pickup/unix")
             if back.content_filter:
@@ -114,7 +120,9 @@ class Hops:
 
     def _is_way_back(self, service: ServiceLike) -> bool:
         name = f"{service.name}/{service.type}"
-        return service.name.startswith(_LOOPBACK) and not self.settings.get("content_filter", name)
+        filters = ("content_filter", "smtpd_proxy_filter")
+        filtered = any(self.settings.get(each, name) for each in filters)
+        return service.name.startswith(_LOOPBACK) and not filtered
 
     def _smtpds(self) -> list[ServiceLike]:
         return [each for each in self.settings.services if _program(each) == "smtpd"]

@@ -51,6 +51,10 @@ class Queue:
 
     def submitted(self, address: str, hop: Hop) -> Node:
         """Through cleanup(8), with the copies that always go along."""
+        if hop.depth > MOST_HOPS:
+            return self._too_far(address)
+        if hop.proxy:
+            return self._proxied(address, hop)
         cleanup = self.cleanup(hop)
 
         def then(final: str) -> Node:
@@ -95,14 +99,6 @@ class Queue:
 
     def _delivered(self, address: str, hop: Hop) -> Node:
         """A recipient in the queue: to the filter, else to where it resolves."""
-        if hop.depth > MOST_HOPS:
-            return self.world.node(
-                address,
-                Step.REJECT,
-                verdict=Verdict.LOOP,
-                enhanced_status="5.4.6",
-                text=f"mail forwarding loop: more than {MOST_HOPS} hops",
-            )
         try:
             if hop.content_filter:
                 return self._filtered(address, hop)
@@ -111,6 +107,15 @@ class Queue:
             return unknown(address, str(error))
         except TableError as error:
             return unknown(address, str(error))
+
+    def _too_far(self, address: str) -> Node:
+        return self.world.node(
+            address,
+            Step.REJECT,
+            verdict=Verdict.LOOP,
+            enhanced_status="5.4.6",
+            text=f"mail forwarding loop: more than {MOST_HOPS} hops",
+        )
 
     def _filtered(self, address: str, hop: Hop) -> Node:
         """content_filter or FILTER: every recipient goes there, and comes back."""
@@ -126,12 +131,21 @@ class Queue:
         if not program:
             why = f"mail transport unavailable: no service {transport} in master.cf"
             return replace(node, verdict=Verdict.TEMPORARY, enhanced_status="4.3.0", text=why)
-        back = self.hops.behind_filter(program)
+        return self._back(node, address, hop, self.hops.behind_filter(program, nexthop))
+
+    def _back(self, node: Node, address: str, hop: Hop, back: Hop | str) -> Node:
+        """Behind a filter, by the service to which it gives the mail back."""
         if isinstance(back, str):
             return replace(node, notes=(back,), verdict=Verdict.UNKNOWN)
         back = replace(back, sender=hop.sender, depth=hop.depth + 1, delivered=hop.delivered)
-        child = self.submitted(address, replace(back, content_filter=""))
+        child = self.submitted(address, back)
         return replace(node, notes=(f"it comes back through {back.entry}",), children=(child,))
+
+    def _proxied(self, address: str, hop: Hop) -> Node:
+        """smtpd_proxy_filter: the filter stands before the queue, and gives to another smtpd(8)."""
+        text = f"through the filter {hop.proxy} before it is queued"
+        node = self.world.node(address, Step.CONTENT_FILTER, nexthop=hop.proxy, text=text)
+        return self._back(node, address, hop, self.hops.behind_filter("smtp", hop.proxy))
 
     def _routed(self, address: str, hop: Hop) -> Node:
         resolved = self.world.resolve(address, hop.sender)

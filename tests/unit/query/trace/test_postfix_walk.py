@@ -361,6 +361,22 @@ def test_a_filter_without_a_clear_way_back_says_so() -> None:
     assert "127.0.0.1:10026/inet" in hop.notes[0]
 
 
+def test_a_filter_before_the_queue_is_followed_to_its_way_back() -> None:
+    lab = postfix(virtual={"alice@local.test": "far@plain.test"})
+    lab.master = {"127.0.0.1:10025/inet": "smtpd"}
+    lab.overrides = {"smtp/inet": {"smtpd_proxy_filter": "127.0.0.1:10024"}}
+    root = lab.trace("alice@local.test").root
+    assert steps(root) == ["content_filter", "virtual_alias", "deliver"]
+    assert root.nexthop == "127.0.0.1:10024"
+
+
+def test_filters_that_send_to_each_other_are_a_loop() -> None:
+    lab = postfix()
+    lab.main = {**BASE, "content_filter": "smtp:[127.0.0.1]:10025"}
+    lab.master = {"127.0.0.1:10025/inet": "smtpd"}
+    assert lab.trace("alice@local.test").root.verdict is Verdict.LOOP
+
+
 def access(value: str, *, first: str = "check_recipient_access hash:access") -> Postfix:
     lab = postfix(access={"alice@local.test": value})
     lab.main = {**BASE, "smtpd_recipient_restrictions": first}
@@ -425,6 +441,18 @@ def test_alias_maps_that_cannot_be_read_are_never_no_alias() -> None:
     )
     (end,) = lab.ends("alice@local.test", entry="pickup")
     assert (end.verdict, end.table) == (Verdict.UNKNOWN, "hash:aliases")
+
+
+def test_an_access_table_that_cannot_be_read_leaves_the_door_open_to_doubt() -> None:
+    lab = Postfix(
+        main={"smtpd_recipient_restrictions": "check_recipient_access hash:access"},
+        tables={"hash:access": "open access.db: Permission denied"},
+        users=("alice",),
+    )
+    root = lab.trace("alice@local.test").root
+    assert root.verdict is Verdict.UNKNOWN
+    assert "open access.db: Permission denied" in root.text
+    assert [node.mailbox for node in ends(root)] == ["/var/mail/alice"]
 
 
 def test_a_forward_file_replaces_the_mailbox() -> None:
