@@ -12,6 +12,7 @@ from journal import address, keys, status
 from journal.events import ABSENT, Event, Kind, Source, named
 from journal.records import FLAG_AMBIGUOUS, NO_STATUS, Recipient, Record, Status
 from posttrail.text import json_text, rfc3339
+from query import redact
 from query import rows as report_rows
 from query.rows import Row
 from query.scope import Numbered, Scope
@@ -26,8 +27,6 @@ _PERSONAL: Final = frozenset(
 """Events that may be about one recipient."""
 _RECIPIENTS: Final = ("recipient", "final_recipient", "user")
 """Fields that name whom an event is about; the last named is the final recipient."""
-_OTHERS: Final = frozenset({"nrcpt", "evidence"})
-"""Fields that may tell of recipients a reader does not know of."""
 _LINKS: Final = {
     Kind.PARENT: ("parent", "parent_queue_id"),
     Kind.NOTICE: ("notice", "notice_queue_id"),
@@ -120,12 +119,17 @@ class Details:
 
 def details(record: Record, scope: Scope, *, find: Find) -> Details | None:
     """What the scope may see of a message; None: nothing, as if it were absent."""
-    message = record.message
-    whole = scope.sees_whole(message)
-    rows = list(scope.rows(message))
-    if not rows and not whole:
+    whole = scope.sees_whole(record.message)
+    real = list(scope.rows(record.message))
+    if not real and not whole:
         return None
-    events = list(_events(record, None if whole else rows))
+    message = redact.seen(record.message, scope)
+    rows = list(enumerate(message.rows, 1))
+    events = list(_events(record, None if whole else real))
+
+    def fields(event: Event) -> Fields:
+        return _fields(redact.fields(event, record.message, scope))
+
     worst = max((row.status for _, row in rows), default=NO_STATUS)
     return Details(
         id=keys.id_text(message.id),
@@ -133,7 +137,7 @@ def details(record: Record, scope: Scope, *, find: Find) -> Details | None:
         host=json_text(message.host),
         instance=_text(message.instance or None),
         queue_ids=[json_text(queue_id) for queue_id in message.queue_ids],
-        next_queue_ids=[json_text(queue_id) for queue_id in message.next_queue_ids if whole],
+        next_queue_ids=[json_text(queue_id) for queue_id in message.next_queue_ids],
         status=None if worst == NO_STATUS else Status(worst).token,
         sender=_text(message.sender),
         size_bytes=message.size_bytes,
@@ -152,14 +156,18 @@ def details(record: Record, scope: Scope, *, find: Find) -> Details | None:
         rows=[report_rows.make(message, number, row) for number, row in rows],
         evidence=[
             Evidence(row=number, event=event)
-            for number, row in rows
+            for number, row in real
             if (event := _evidence(row, events))
         ],
         verdicts=[
-            verdict for number, event in events if (verdict := _judged(number, event, whole=whole))
+            verdict
+            for number, event in events
+            if (verdict := _judged(number, event, fields(event)))
         ],
-        timeline=[_moment(number, event, whole=whole) for number, event in events],
-        links=list(_links(events, find)),
+        timeline=[
+            _moment(number, event, fields(event), pid=scope.operator) for number, event in events
+        ],
+        links=[link for link in _links(events, find) if scope.operator or link.id],
     )
 
 
@@ -168,10 +176,10 @@ def document(found: Details) -> dict[str, object]:
     return asdict(found)
 
 
-def _judged(number: int, event: Event, *, whole: bool) -> Verdict | None:
+def _judged(number: int, event: Event, said: Fields) -> Verdict | None:
     """The verdict that an event is: a filter's own word, or what a milter made Postfix do."""
     if event.kind == Kind.VERDICT:
-        return _verdict(number, event, whole=whole)
+        return _verdict(number, said)
     action = event.fields[0] if event.kind == Kind.DOOR else b""
     if not action.startswith(b"milter-"):
         return None
@@ -182,7 +190,9 @@ def _judged(number: int, event: Event, *, whole: bool) -> Verdict | None:
         word = "tempfail" if (code or enhanced).startswith(b"4") else "reject"
     if word is None:
         return None
-    reason = status.refusal(code, enhanced, text) if action == b"milter-reject" else json_text(text)
+    reason = (
+        status.refusal(code, enhanced, text) if action == b"milter-reject" else said.get("text")
+    )
     return Verdict(filter="milter", verdict=word, reason=reason or None, score=None, event=number)
 
 
@@ -194,11 +204,13 @@ def _events(record: Record, only: list[Numbered] | None) -> Iterator[tuple[int, 
     mine = {address.fold(name) for _, row in only for name in _names(row)}
     if len(record.message.rows) == 1:  # Dovecot may know its user by the local part alone
         mine |= {name.rpartition(b"@")[0] for name in mine}
-    for number, event in enumerate(record.events, 1):
+    number = 0
+    for event in record.events:
         if event.kind == Kind.NOTICE:
             continue  # it may be about another recipient, and has its recipients' number
         about = {address.fold(name) for name in _recipients(event)}
         if event.kind not in _PERSONAL or _is_of_all(event) or (about and about <= mine):
+            number += 1  # as if there were no others
             yield number, event
 
 
@@ -251,8 +263,7 @@ def _concerns(event: Event, names: set[bytes]) -> bool:
     return event.kind not in _PERSONAL or not about or bool(about & names)
 
 
-def _verdict(number: int, event: Event, *, whole: bool) -> Verdict:
-    fields = _fields(event, whole=whole)
+def _verdict(number: int, fields: Fields) -> Verdict:
     try:
         score = float(fields.get("score") or "")
     except ValueError:
@@ -266,24 +277,24 @@ def _verdict(number: int, event: Event, *, whole: bool) -> Verdict:
     )
 
 
-def _moment(number: int, event: Event, *, whole: bool) -> Moment:
+def _moment(number: int, event: Event, said: Fields, *, pid: bool) -> Moment:
     return Moment(
         event=number,
         time=rfc3339(event.at_us),
         kind=Kind(event.kind).name.lower(),
         source=Source(event.source).name.lower(),
         queue_id=json_text(event.queue_id) if event.queue_id else None,
-        pid=event.pid or None,
-        fields=_fields(event, whole=whole),
+        pid=(event.pid or None) if pid else None,
+        fields=said,
     )
 
 
-def _fields(event: Event, *, whole: bool) -> Fields:
+def _fields(said: dict[str, bytes]) -> Fields:
     """What an event says; an unnamed sender is left out, the null sender is ""."""
     return {
         name: json_text(raw)
-        for name, raw in named(event).items()
-        if (raw or name == "sender") and raw != ABSENT and (whole or name not in _OTHERS)
+        for name, raw in said.items()
+        if (raw or name == "sender") and raw != ABSENT
     }
 
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 from journal import keys
 from journal.reader import Reader
 from journal.records import NO_STATUS, Message, Recipient, Status
+from query import redact
 from query.match import PENDING, Query, message_test, row_test
 from query.scope import Scope
 from query.when import Window
@@ -56,10 +57,13 @@ def search(
         for term in driver(reader, query, scope)
     ]
     message_fits, row_fits = message_test(query, reader), row_test(query)
-    for message in _distinct(merge(*streams, key=_order, reverse=True)):
-        if not window.since_us <= message.time_us < window.until_us or not message_fits(message):
+    for whole in _distinct(merge(*streams, key=_order, reverse=True)):
+        if not window.since_us <= whole.time_us < window.until_us:
             continue
-        for number, row in reversed(tuple(scope.rows(message))):
+        message = redact.seen(whole, scope)  # so that no filter tells what no row shows
+        if not message.rows or not message_fits(message):
+            continue
+        for number, row in reversed(tuple(enumerate(message.rows, 1))):
             found = Found(message, number, row)
             if row_fits(message, row) and (after is None or found.position < after):
                 yield found

@@ -15,7 +15,7 @@ from journal.reader import Reader
 from journal.records import Message, Record
 from posttrail.cli import Globals
 from posttrail.text import safe
-from query import details, export, source, text_table
+from query import details, export, redact, source, text_table
 from query.details import Details, Moment
 from query.rows import Row
 from query.scope import Scope
@@ -92,10 +92,13 @@ def by_queue_id(reader: Reader, queue_id: bytes, scope: Scope) -> list[Message]:
     """The messages with a queue id that the scope may see, newest first."""
     found: dict[bytes, Message] = {}
     for id, _status in reader.hits(keys.QUEUE_ID, queue_id, 0, END_US):
-        message = reader.message(id)
-        if message is None or queue_id not in (*message.queue_ids, *message.next_queue_ids):
+        whole = reader.message(id)
+        if whole is None:
             continue
-        if scope.sees_whole(message) or any(scope.rows(message)):
+        message = redact.seen(whole, scope)
+        if queue_id not in (*message.queue_ids, *message.next_queue_ids):
+            continue
+        if message.rows or scope.sees_whole(whole):
             found[message.id] = message
     return sorted(found.values(), key=lambda message: (message.time_us, message.id), reverse=True)
 

@@ -13,6 +13,7 @@ from journal.check import check_part
 from journal.events import Event, Kind, Source
 from journal.records import Direction, Message, Recipient, Status
 from posttrail.errors import UsageError
+from query import redact
 from query.local import Local
 from query.match import Query
 from query.rows import Row
@@ -192,8 +193,8 @@ def expected(
     """The same by reading everything."""
     every = [
         Found(message, number, each)
-        for message in put
-        for number, each in scope.rows(message)
+        for message in (redact.seen(whole, scope) for whole in put)
+        for number, each in enumerate(message.rows, 1)
         if fits(message, each)
     ]
     every.sort(key=lambda one: one.position, reverse=True)
