@@ -15,7 +15,6 @@ its group" (warning), "a trace failed" (error).
 """
 
 import argparse
-import grp
 import logging
 import os
 import select
@@ -31,10 +30,11 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from posttrail import config, daemon, logs
-from posttrail.errors import EX_USAGE, NotPermittedError, PosttrailError, UnavailableError
+from posttrail.errors import EX_USAGE, PosttrailError, UnavailableError
 from posttrail.process import EX_SOFTWARE
 from posttrail.text import json_dump, safe
 from query.trace import asked, choose, document
+from query.trace.door import door
 from query.trace.limits import Limits
 from query.trace.request import Request, TooManyError, request
 from query.trace.tree import Trace
@@ -42,7 +42,6 @@ from query.trace.tree import Trace
 log = logging.getLogger(__name__)
 
 WORKERS: Final = 4
-BACKLOG: Final = 64
 REQUEST_BYTES: Final = 16 << 10
 REQUEST_S: Final = 3.0  # a caller that has not said by then what it wants is sent away
 ANSWER_S: Final = 10.0  # and one that does not read the answer
@@ -111,49 +110,6 @@ def _watch(stop: daemon.Stop, server: "Server", path: Path) -> bool:
                 log.warning("gauges cannot be written path=%s error=%s", path, error)
             failing = True
     return False
-
-
-@contextmanager
-def door(settings: config.Config) -> Iterator[socket.socket]:
-    """The listening socket: the service manager's, else our own, mode 0660."""
-    given = daemon.activated()
-    if given is not None:
-        with given:
-            yield given
-        return
-    path = settings.trace.socket
-    with daemon.lock_file(path.with_name(f"{path.name}.lock")), _bound(path) as listening:
-        _give(path, settings.journal.group)
-        try:
-            yield listening
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _bound(path: Path) -> socket.socket:
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o117)
-    try:
-        path.unlink(missing_ok=True)
-        made.bind(str(path))
-        made.listen(BACKLOG)
-    except PermissionError:
-        made.close()
-        raise NotPermittedError(str(path), "of its directory") from None
-    except OSError as error:
-        made.close()
-        raise UnavailableError(f"cannot listen on {path}: {error.strerror or error}") from None
-    finally:
-        os.umask(before)
-    return made
-
-
-def _give(path: Path, group: str) -> None:
-    """Who may read the journal may ask for traces."""
-    try:
-        os.chown(path, -1, grp.getgrnam(group).gr_gid)
-    except (KeyError, OSError) as error:
-        log.warning("socket cannot be given to its group group=%s error=%s", group, error)
 
 
 class Walkers:

@@ -15,7 +15,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 LEVELS = {"info": "info", "warning": "warning", "error": "error", "exception": "error"}
 SOURCES = {
     "posttrail-milterd": ["milterd/main.py", "milterd/callbacks.py", "milterd/recorder.py"],
-    "posttrail-traced": ["query/trace/serve.py"],
+    "posttrail-traced": ["query/trace/serve.py", "query/trace/door.py"],
     "posttrail-trackd": [
         *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "milterd/track").glob("*.py"))),
         *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "journal").glob("*.py"))),

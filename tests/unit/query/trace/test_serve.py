@@ -18,6 +18,7 @@ from posttrail import config
 from posttrail.errors import TryAgainError, UnavailableError
 from query.trace import serve
 from query.trace.ask import AnsweredError, NobodyError, ask
+from query.trace.door import door
 from query.trace.limits import Limits
 from query.trace.tree import Node, Question, Source, Step, Trace, Verdict
 
@@ -47,7 +48,7 @@ def serving(
     path: Path, does: Callable[[Question], Trace] = answer, *, per_minute: int = 1000
 ) -> Iterator[serve.Server]:
     settings = config.Config(trace=config.Trace(socket=path))
-    with serve.door(settings) as listening:
+    with door(settings) as listening:
         walkers = serve.Walkers(lambda: InMemory(does))
         server = serve.Server(listening, walkers, Limits(per_minute, time.monotonic))
         server.start()
