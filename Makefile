@@ -1,6 +1,6 @@
 # posttrail: `make run` shows it, `make test` proves it. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup sendmail exim venv run test check lint format compiled bench truth soak score lock clean
+.PHONY: help setup sendmail exim trace venv run test check lint format compiled bench truth soak score lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,7 +49,10 @@ exim: setup
 	@tools/setup exim dns
 	@tools/setup --exim .exim
 
-test: setup sendmail exim $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
+trace: setup
+	@tools/setup trace
+
+test: setup sendmail exim trace $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
 	$(SUDO) $(BIN)/python -m pytest --cov=journal --cov-report= -q
 	$(BIN)/python -m coverage report --include='journal/fold.py,journal/status.py' --fail-under=100
 

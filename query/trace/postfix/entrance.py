@@ -29,7 +29,8 @@ class Entrance:
         if not hop.door:
             return self.queue.submitted(address, hop)
         outside, proven = self._asked(address, hop)
-        answer = proven if self.question.entry == "submission" else outside
+        relayed = outside.refusal is not None and outside.refusal.relaying
+        answer = proven if self.question.entry == "submission" or relayed else outside
         notes = tuple(_door_notes(answer, outside, proven))
         refusal = answer.refusal
         if refusal is not None and not refusal.relaying and proven.refusal is not None:
@@ -125,6 +126,8 @@ def _door_notes(answer: Answer, outside: Answer, proven: Answer) -> Iterable[str
             yield (
                 f"{Client.OUTSIDE.value} is refused: {refusal.reply}; {Client.PROVEN.value} is not"
             )
+        elif not proven.refusal.relaying:
+            yield f"{Client.OUTSIDE.value} is refused: {refusal.reply}"
         else:
             yield f"every client is refused: {refusal.reply}"
     asked = list(dict.fromkeys(answer.not_asked))
