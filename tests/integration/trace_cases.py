@@ -61,10 +61,14 @@ ZONES: Mapping[str, str | None] = {
     "many.test": _mx(*(f"{n}0 m{n} 127.0.1.{100 + n}" for n in range(1, 8))),
 }  # fmt: skip
 SOCKETMAP: Mapping[str, str] = {"sock@valias.test": "box@vbox.test"}
-USERS = ("bob", "carol", "dave", "erin", "frank")
+USERS = ("bob", "carol", "dave", "erin", "frank", "grace", "heidi")
 FILES: Mapping[str, str] = {
     "home/dave/.forward": "\\dave, remote@plain.test\n",
     "home/erin/.forward": '"|cat >/dev/null"\n',
+    "home/grace/.forward": "# away\n$D/out/grace, \\grace\n",
+    "home/grace/.forward+deal": "carol@lab.test\n",
+    "home/heidi/.forward": "carol\n",
+    "outer": "frank, :include:$D/members\n",
     "members": "bob\n# nobody\nout@taken.test\n",
 }
 
@@ -399,9 +403,139 @@ scan unix - - n - - smtp
         "relayhost in brackets": Case("x@taken.test", "the host itself, and a second"),
     },
 )
+ODD = Group(
+    main="""\
+append_dot_mydomain = yes
+recipient_delimiter = +-
+virtual_alias_domains = hash:$D/domains
+virtual_alias_maps = proxy:hash:$D/virtual
+virtual_mailbox_maps = proxy:hash:$D/vmailbox
+transport_maps = regexp:$D/transport.re, hash:$D/transport
+alias_maps = hash:$D/aliases, pcre:$D/aliases.pcre
+canonical_maps = hash:$D/canonical
+sender_canonical_maps = hash:$D/scanonical
+sender_bcc_maps = hash:$D/sbcc
+sender_dependent_default_transport_maps = hash:$D/senders
+smtpd_sender_restrictions = check_sender_access hash:$D/sender_access
+smtpd_recipient_restrictions = check_recipient_access hash:$D/access, permit_mynetworks,
+  check_recipient_access inline:{late@lab.test=REJECT}
+allow_mail_to_commands = alias
+allow_mail_to_files = alias, forward
+fallback_transport_maps = inline:{stray=lmtp:inet:127.0.0.1:24}
+relay_transport = relay:[127.0.2.3]
+default_transport = smtp:plain.test
+local_recipient_maps = proxy:unix:passwd.byname $alias_maps inline:{stray=x, grace=x}
+forward_path = $home/.forward${recipient_delimiter}${extension}, $home/.forward
+""",
+    master="slow unix - - n - - smtp\n  -o syslog_name=postfix/slow\n",
+    tables={
+        "domains": "valias.test x\nother.test x\n",
+        "virtual": """\
+va@valias.test box@vbox.test
+va+k@valias.test all@vbox.test
+@other.test @vbox.test
+postmaster@valias.test carol
+UPPER@valias.test all@vbox.test
+spaced@valias.test box@vbox.test , all@vbox.test
+quoted@valias.test "john smith"@plain.test
+bare@valias.test bob
+dup@valias.test box@vbox.test BOX@VBOX.test box@vbox.test
+""",
+        "vmailbox": "box@vbox.test x\nall@vbox.test x\n@vbox.test x\n",
+        "transport.re": "/^re\\+.*@retrans\\.test$/ slow:[127.0.2.1]\n",
+        "transport": "retrans.test slow:[127.0.2.2]\ncap.test slow:[127.0.2.1]\nerr.test error:later gone\n"
+        "bob@lab.test slow:[127.0.2.4]\nfb.test smtp:[nowhere.invalid], [sink.hosts.test]\n",
+        "canonical": "alias1@lab.test alias2@lab.test\nalias2@lab.test carol@lab.test\n",
+        "scanonical": "was@sender.test s@sender.test\n",
+        "senders": "s@sender.test slow:[127.0.2.3]\n",
+        "sbcc": "bcc@sender.test all@vbox.test\n",
+        "sender_access": "bad@sender.test REJECT no thanks\n",
+        "access": "filtered.test FILTER slow:[127.0.2.2]\nadmin@ REJECT no admins\n"
+        "gone@lab.test DISCARD\nsub.acc.test REJECT\n.acc.test 550 5.7.9 below\n",
+        "aliases.pcre": "/^list-(.*)$/ bob\n",
+        "aliases": """\
+bob: bob, x@taken.test
+frank: \\frank, carol
+owner: owner-x
+empty: :include:$D/none
+inner: :include:$D/outer
+dups: bob, carol, bob, carol
+Mixed: carol
+comment: carol (a remark), <bob@lab.test>
+percent: x%taken.test
+many: many1, many2
+late: carol
+many1: carol, box@vbox.test
+many2: carol, box@vbox.test
+team-request: carol
+team: dave
+reqd: |"cat >/dev/null"
+""",
+    },
+    cases={
+        "dot mydomain": Case("x@host", "$mydomain is appended"),
+        "bang": Case("taken.test!x", "a bang path"),
+        "route": Case("@a.test,@b.test:x@taken.test", "a source route"),
+        "trailing dot": Case("x@taken.test.", "the dot goes"),
+        "quoted": Case('"john smith"@taken.test', "a quoted local part"),
+        "quoted at": Case('"x@taken.test"@lab.test', "an address in quotes, of a local domain"),
+        "postmaster alone": Case("postmaster", "without domain, always taken"),
+        "delimiter two": Case("bob-x@lab.test", "a second delimiter"),
+        "delimiter both": Case("carol-x+y@lab.test", "the first of the two counts"),
+        "virtual two delimiters": Case("va-z@valias.test", "the delimiter that was there is kept"),
+        "virtual full key": Case("va+k@valias.test", "with extension in the table"),
+        "upper key": Case("upper@valias.test", "keys of hash: are folded"),
+        "upper address": Case("VA@VALIAS.TEST", "addresses are folded"),
+        "spaces": Case("spaced@valias.test", "spaces around commas"),
+        "quoted value": Case("quoted@valias.test", "quotes in a value"),
+        "bare value": Case("bare@valias.test", "a value without domain"),
+        "duplicates": Case("dup@valias.test", "equal values are one recipient"),
+        "virtual postmaster": Case("postmaster@valias.test", "to a local user"),
+        "domain to catch-all": Case("who@other.test", "@domain to @domain with a catch-all mailbox"),
+        "default_transport": Case("x@taken.test", "smtp:plain.test for all"),
+        "relay_transport": Case("known@relay.test", "with a next hop of its own"),
+        "sub of relay domain": Case("known@sub.relay.test", "parent_domain_matches_subdomains"),
+        "regexp transport": Case("re+y@retrans.test", "the full address is matched"),
+        "regexp transport not": Case("other@retrans.test", "the table behind it"),
+        "capital domain": Case("x@CAP.test", "domains are folded"),
+        "error words": Case("x@err.test", "no code in the text"),
+        "transport of local user": Case("bob@lab.test", "transport_maps wins over local"),
+        "several next hops": Case("x@fb.test", "the first has no address"),
+        "alias names itself": Case("list-x@lab.test", "pcre: in alias_maps, then an alias that names itself"),
+        "alias backslash": Case("frank@lab.test", "itself and another"),
+        "include missing two": Case("empty@lab.test", "no such file"),
+        "include in include": Case("inner@lab.test", "a file that includes another"),
+        "alias duplicates": Case("dups@lab.test", "members are delivered once"),
+        "alias capitals": Case("mixed@lab.test", "keys are folded"),
+        "alias remarks": Case("comment@lab.test", "remarks and angle brackets"),
+        "alias percent": Case("percent@lab.test", "a member with percent"),
+        "alias diamonds": Case("many@lab.test", "the same ends by two ways"),
+        "request": Case("team-request@lab.test", "-request is no extension"),
+        "forward restricted": Case("erin@lab.test", "no commands in .forward"),
+        "forward of extension": Case("grace+deal@lab.test", ".forward+deal"),
+        "forward plain": Case("grace@lab.test", ".forward with comments and a file"),
+        "forward of others": Case("heidi@lab.test", "a .forward open to all is not read"),
+        "fallback_transport_maps": Case("stray@lab.test", "an unknown user of the table"),
+        "late": Case("late@lab.test", "refused, but not for those in mynetworks"),
+        "late outside": Case("late@lab.test", "refused for one from outside", outside=True),
+        "canonical once": Case("alias1@lab.test", "canonical_maps is not asked again"),
+        "sender canonical": Case("x@plain.test", "rewritten before the table of senders is asked", sender="was@sender.test"),
+        "sender bcc": Case("x@cap.test", "a copy for what he sends", sender="bcc@sender.test"),
+        "sender refused": Case("x@plain.test", "check_sender_access", sender="bad@sender.test"),
+        "access filter": Case("x@filtered.test", "FILTER"),
+        "access user@": Case("admin@plain.test", "a key user@"),
+        "access discard": Case("gone@lab.test", "DISCARD"),
+        "access sub": Case("x@sub.acc.test", "by domain"),
+        "access below": Case("x@other.acc.test", "by .domain"),
+        "access parent": Case("x@deep.sub.acc.test", "by the parent domain"),
+        "unknown by pickup": Case("nosuch-x@lab.test", "with extension", entry="pickup"),
+        "mailer-daemon": Case("mailer-daemon@lab.test", "no alias of it"),
+    },
+)  # fmt: skip
 GROUPS: Mapping[str, Group] = {
     "main": MAIN,
     "star": STAR,
     "relayhost": RELAYHOST,
     "filter": FILTER,
+    "odd": ODD,
 }

@@ -111,7 +111,7 @@ class TraceLab:
         for name, text in {**TABLES, **self.group.tables}.items():
             self._write(name, text)
             kind = "lmdb" if name == "virtual2" else "hash"
-            if not name.startswith(("virtual.", "union", "virtual3")):
+            if not name.startswith(("virtual.", "union", "virtual3", "aliases.", "transport.")):
                 self._run(
                     "postmap" if name != "aliases" else "postalias",
                     f"{kind}:{self.directory / name}",
@@ -129,6 +129,8 @@ class TraceLab:
                 shutil.copytree(kept, home, dirs_exist_ok=True)
             for each in (home, *home.iterdir()):
                 os.chown(each, pwd.getpwnam(user).pw_uid, -1)
+            if user == "heidi":
+                (home / ".forward").chmod(0o666)
 
     def _write(self, name: str, text: str) -> None:
         path = self.directory / name
@@ -306,7 +308,7 @@ def _group(name: str, group: Group, directory: Path, result: Result) -> None:
         _until(lambda: not lab.moving(), f"the mails of {name} settle, see {lab.log}")
         truths = read(lab.log.read_text("utf-8", "surrogateescape"))
         for case, reply in replies.items():
-            result.truths[case] = truths(f"{names[case]}@lab.test", reply)
+            result.truths[case] = truths(f"{names[case]}@lab.test", cases[case].address, reply)
         result.seconds[f"{name}, Postfix"] = time.monotonic() - began
         for mode in MODES:
             _traced(mode, lab, cases, result)

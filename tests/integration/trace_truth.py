@@ -42,6 +42,7 @@ class Truth:
 
     refused: str | None  # the reply, at RCPT or after the data
     ends: tuple[End, ...]
+    discarded: bool  # by an access table: no queue file was made
     lines: tuple[str, ...]  # the evidence
 
 
@@ -93,8 +94,8 @@ class _Processes:
         return tuple(hosts), self._verified.get(pid, False)
 
 
-def read(log: str) -> Callable[[str, str | None], Truth]:
-    """Gives a function: Message-ID and the reply that refused it → what became of it."""
+def read(log: str) -> Callable[[str, str, str | None], Truth]:
+    """Gives a function: Message-ID, recipient, the reply that refused it → what became of it."""
     mails: dict[str, str] = {}  # queue id → Message-ID
     ends: dict[str, list[End]] = {}
     lines: dict[str, list[str]] = {}
@@ -124,9 +125,13 @@ def read(log: str) -> Callable[[str, str | None], Truth]:
                 ends.setdefault(message, []).append(end)
         lines.setdefault(message, []).append(line)
 
-    def truth(message: str, refused: str | None) -> Truth:
+    def truth(message: str, recipient: str, refused: str | None) -> Truth:
+        mark = f"<{recipient}>: Recipient address triggers DISCARD action"
         return Truth(
-            refused=refused, ends=tuple(ends.get(message, ())), lines=tuple(lines.get(message, ()))
+            refused=refused,
+            ends=tuple(ends.get(message, ())),
+            discarded=mark in log,
+            lines=tuple(lines.get(message, ())),
         )
 
     return truth

@@ -100,8 +100,10 @@ class Door:
                 answer.refusal = refusal
                 return answer
         answer.refusal = visit.deferred
+        discarded = any(action.kind is Kind.DISCARD for action, _ in answer.actions)
         if (
             answer.refusal is None
+            and not discarded  # whoever is discarded need not exist
             and self.world.settings.get("smtpd_reject_unlisted_recipient", self.service) != "no"
         ):
             answer.refusal = visit.unlisted()

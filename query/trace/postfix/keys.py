@@ -42,8 +42,13 @@ def external(address: str) -> str:
     return f"{local}@{domain}" if at else local
 
 
+_ROUTE: Final = re.compile(r'@[^@,:"]+(?:,@[^@,:"]+)*:')
+
+
 def internal(address: str) -> str:
-    """Without quotes and backslashes."""
+    """Without quotes and backslashes, and without a source route (RFC 5321 4.1.1.3, C)."""
+    if route := _ROUTE.match(address):
+        address = address[route.end() :]
     if '"' not in address and "\\" not in address:
         return address
     local, domain, quoted, index = [], "", False, 0

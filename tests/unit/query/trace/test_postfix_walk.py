@@ -407,6 +407,29 @@ def test_discard_filter_and_redirect_of_access_tables() -> None:
     assert end.address == "far@plain.test"
 
 
+def test_whom_an_access_table_discards_need_not_exist() -> None:
+    lab = postfix(access={"nobody-here@local.test": "DISCARD"})
+    lab.main = {**lab.main, "smtpd_recipient_restrictions": "check_recipient_access hash:access"}
+    assert lab.trace("nobody-here@local.test").root.verdict is Verdict.DISCARDED
+
+
+def test_an_access_table_behind_the_relay_check_is_seen_by_those_who_may_relay() -> None:
+    lab = postfix(
+        access={"far@plain.test": "REJECT", "other@plain.test": "REDIRECT bob@local.test"}
+    )
+    lab.main = {**lab.main, "smtpd_recipient_restrictions": "check_recipient_access hash:access"}
+    root = lab.trace("far@plain.test").root
+    assert (root.verdict, root.enhanced_status) == (Verdict.REJECTED_AT_SMTP, "5.7.1")
+    assert any("a client from outside is refused: 454" in note for note in root.notes)
+    (end,) = lab.ends("other@plain.test")
+    assert end.mailbox == "/var/mail/bob"
+
+
+def test_a_source_route_is_dropped() -> None:
+    (end,) = postfix().ends("@a.test,@b.test:x@plain.test")
+    assert end.address == "x@plain.test"
+
+
 def test_outsiders_may_not_relay_but_that_is_no_verdict() -> None:
     root = postfix().trace("x@plain.test").root
     assert root.verdict is Verdict.OK
