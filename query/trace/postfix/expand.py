@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from query.trace.postfix import keys
-from query.trace.postfix.slots import Slot, stopped
+from query.trace.postfix.slots import TOO_DEEP, Slot, stopped
 from query.trace.postfix.tables import Found, TableError
-from query.trace.postfix.world import World, unknown
+from query.trace.postfix.world import MOST_DEPTH, World, unknown
 from query.trace.tree import Node, Step
 
 CANONICAL_ROUNDS: Final = 10
@@ -171,6 +171,8 @@ class Cleanup:
                 if count == nesting or (name, len(finished)) in visited:
                     return f"nested more than {nesting} deep (virtual_alias_recursion_limit)"
                 visited.add((name, len(finished)))
+                if slot.depth > MOST_DEPTH:
+                    return TOO_DEEP
                 self._fill(slot, maps)
                 if slot.trouble or not slot.children:
                     break
@@ -193,7 +195,7 @@ class Cleanup:
             slot.found = found[0]
             new = self._results(slot.address, found, "virtual")
             self._ahead(new, maps)
-            slot.children = [Slot(each) for each in new]
+            slot.children = [Slot(each, depth=slot.depth + 1) for each in new]
 
     def _ahead(self, addresses: Sequence[str], maps: tuple[str, ...]) -> None:
         try:

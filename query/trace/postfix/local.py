@@ -72,7 +72,7 @@ class Local:
 
     def recipient(self, address: str, come: Attributes) -> Node:
         """Deliver to one address of a local domain."""
-        come = replace(come, level=come.level + 1)
+        come = deeper(come)
         if come.level > MOST_LEVELS:
             return loop(self.world, address, "recipient nesting limit exceeded")
         if self.again("recipient", str(come.level), address.casefold()):
@@ -98,6 +98,7 @@ class Local:
         return False
 
     def _switch(self, parts: Parts, come: Attributes) -> Node:
+        come = deeper(come)
         if node := self._alias(parts, parts.local, replace(come, unmatched="")):
             return node
         if parts.extension:
@@ -119,12 +120,13 @@ class Local:
     def _alias(self, parts: Parts, name: str, come: Attributes) -> Node | None:
         if come.expanded_from is not None and come.expanded_from.casefold() == name:
             return None
+        come = deeper(come)
         maps = self.words("alias_maps")
         try:
             found = self.world.tables.find(maps, _names(name)) if maps else None
             if found is None:
                 return None
-            if name in come.above:
+            if name in come.above or come.level > MOST_LEVELS:
                 return loop(self.world, parts.address, f"the alias {name} leads back to itself")
             come = self._owned(name, maps, come)
         except TableError as error:
@@ -177,6 +179,7 @@ class Local:
 
     def member(self, address: str, come: Attributes) -> Node:
         """An address: delivered in place if it is ours, else through cleanup(8)."""
+        come = deeper(come)
         rewritten = self.world.rewrite(address)
         resolved = self.world.resolve(rewritten, come.sender)
         if resolved.address_class == "fail":
@@ -229,6 +232,7 @@ class Local:
         """The members of an :include: file; each is looked up again."""
         if self.again("include", path, come.user.name if come.user else ""):
             return same(self.world, parts.address)
+        come = deeper(come)
         node = self.world.node(parts.address, Step.INCLUDE, table=f":include:{path}")
         members = self._members(path, parts)
         if isinstance(members, Node):
@@ -266,6 +270,11 @@ def members_of(text: str) -> list[str]:
     """The members in a file: lines like the right side of an alias, ``#`` begins a comment."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return [keys.internal(each) for line in lines for each in keys.address_list(line)]
+
+
+def deeper(come: Attributes) -> Attributes:
+    """One level further down, as local(8) counts: an alias takes four."""
+    return replace(come, level=come.level + 1)
 
 
 def _names(name: str) -> list[str]:

@@ -9,10 +9,11 @@ from typing import Final
 
 from query.trace.postfix import keys
 from query.trace.postfix.tables import Found
-from query.trace.postfix.world import World
+from query.trace.postfix.world import MOST_DEPTH, World
 from query.trace.tree import Node, Step, Verdict
 
 MOST_SHOWN: Final = 20  # members of a list that is refused as a whole
+TOO_DEEP: Final = f"not followed further: virtual aliases nested more than {MOST_DEPTH} deep"
 EXPANSION_STATUS: Final = "4.6.0"
 EXPANSION_TEXT: Final = "Alias expansion error: not accepted, the client is to try again later"
 
@@ -25,6 +26,7 @@ class Slot:
     found: Found | None = None
     children: list["Slot"] = field(default_factory=list)
     trouble: Node | None = None
+    depth: int = 0
 
 
 def stopped(world: World, root: Slot, why: str) -> Node:
@@ -32,6 +34,8 @@ def stopped(world: World, root: Slot, why: str) -> Node:
     loop = _comes_again(root)
     verdict = Verdict.LOOP if loop else Verdict.TEMPORARY
     text = f"{EXPANSION_TEXT}: {why}"
+    if why == TOO_DEEP and loop is None:
+        verdict, text = Verdict.UNKNOWN, why
     if loop:
         text = f"{EXPANSION_TEXT}: {keys.external(loop)} leads back to itself"
 
@@ -44,7 +48,7 @@ def stopped(world: World, root: Slot, why: str) -> Node:
             address=keys.external(slot.address),
             step=Step.REJECT,
             verdict=verdict if loop is None or name in above else Verdict.TEMPORARY,
-            enhanced_status=EXPANSION_STATUS,
+            enhanced_status=None if verdict is Verdict.UNKNOWN else EXPANSION_STATUS,
             text=text,
         )
 

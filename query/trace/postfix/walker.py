@@ -20,9 +20,9 @@ from query.trace.postfix.queue import Queue
 from query.trace.postfix.resolve import open_router
 from query.trace.postfix.settings import SettingsCache
 from query.trace.postfix.smtp_settings import smtp_of
-from query.trace.postfix.tables import Tables
-from query.trace.postfix.world import World, rfc3339
-from query.trace.tree import Question, Trace, judged
+from query.trace.postfix.tables import TableError, Tables
+from query.trace.postfix.world import WalkTooLongError, World, rfc3339, unknown
+from query.trace.tree import Node, Question, Trace, judged
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,9 +44,7 @@ class Walk:
         first_round(self.world, hop, address)
         sender = self._sender(hop)
         hop = replace(hop, sender=sender)
-        root = Entrance(world=self.world, queue=self.queue, question=self.question).entered(
-            address, hop
-        )
+        root = self._walked(address, hop)
         if hop.note:
             root = replace(root, notes=(*root.notes, hop.note))
         return Trace(
@@ -56,6 +54,15 @@ class Walk:
             root=judged(root),
             warnings=tuple(dict.fromkeys((*self._warnings(), *self.world.notes))),
         )
+
+    def _walked(self, address: str, hop: Hop) -> Node:
+        door = Entrance(world=self.world, queue=self.queue, question=self.question)
+        try:
+            return door.entered(address, hop)
+        except (TableError, WalkTooLongError) as error:
+            return unknown(address, str(error))
+        except RecursionError:
+            return unknown(address, "not followed further: forwarding is nested too deep")
 
     def _sender(self, hop: Hop) -> str:
         spoken = keys.internal(self.question.sender or "")

@@ -21,7 +21,7 @@ from query.trace.postfix.tables import Found
 from query.trace.tree import Node, Source, Step, Verdict
 
 MOST_NODES: Final = 1000  # of one trace
-MOST_DEPTH: Final = 150  # Python's own limit is far beyond
+MOST_DEPTH: Final = 150  # of virtual aliases in each other; Python's own limit is 1000 calls
 
 
 class WalkTooLongError(PosttrailError):

@@ -3,6 +3,8 @@
 import errno
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from query.trace.tree import Node, Step, Verdict, ends
 from tests.unit.query.trace.postfix_in_memory import Postfix, text
@@ -589,3 +591,59 @@ def test_a_sender_dependent_table_without_sender_is_a_warning() -> None:
     lab.main = {**BASE, "sender_dependent_relayhost_maps": "hash:relayhosts"}
     assert any("--from" in warning for warning in lab.trace("x@plain.test").warnings)
     assert not any("--from" in w for w in lab.trace("x@plain.test", sender="a@local.test").warnings)
+
+
+def test_a_fan_out_that_leads_back_is_a_loop() -> None:
+    lab = postfix(
+        virtual={"a@valias.test": "x@plain.test, b@valias.test", "b@valias.test": "a@valias.test"}
+    )
+    assert lab.trace("a@valias.test").root.verdict is Verdict.LOOP
+
+
+def test_virtual_aliases_deeper_than_we_follow_are_unknown() -> None:
+    chain = {f"n{n}@valias.test": f"n{n + 1}@valias.test" for n in range(400)}
+    root = postfix(virtual=chain).trace("n0@valias.test").root
+    assert root.verdict is Verdict.UNKNOWN
+    (end,) = ends(root)
+    assert "150 deep" in end.text
+
+
+def test_aliases_in_each_other_end_where_local_ends_them() -> None:
+    chain = {f"n{n}": f"n{n + 1}" for n in range(40)}
+    (end,) = postfix(aliases=chain).ends("n0@local.test")
+    assert (end.verdict, end.enhanced_status, end.address) == (
+        Verdict.LOOP,
+        "5.4.6",
+        "n25@local.test",
+    )
+
+
+NAMES = [f"n{number}" for number in range(6)]
+MEMBER = st.sampled_from(
+    [*NAMES, "|cmd", "/file", ":include:/list", "x@plain.test", "v0@valias.test"]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    aliases=st.dictionaries(st.sampled_from(NAMES), st.lists(MEMBER, min_size=1, max_size=4)),
+    virtual=st.dictionaries(
+        st.sampled_from(["v0", "v1", "v2"]), st.lists(MEMBER, min_size=1, max_size=3)
+    ),
+    forward=st.lists(MEMBER, max_size=3),
+)
+def test_every_walk_ends_within_its_bound(
+    aliases: dict[str, list[str]], virtual: dict[str, list[str]], forward: list[str]
+) -> None:
+    lab = postfix(
+        aliases={name: ", ".join(members) for name, members in aliases.items()},
+        virtual={f"{name}@valias.test": ", ".join(members) for name, members in virtual.items()},
+    )
+    lab.users = ("n0", "n1")
+    lab.files = {
+        "/home/n0/.forward": text("\n".join(forward)),
+        "/list": text("n1, n2, :include:/list", uid=0),
+    }
+    for address in ("n0@local.test", "v0@valias.test"):
+        trace = lab.trace(address, entry="pickup")
+        assert 1 <= len(list(ends(trace.root))) <= 1200
