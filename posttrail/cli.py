@@ -48,6 +48,7 @@ class Globals:
     journal: Path
     socket: Path | None  # asked for instead of the journal
     config: config.Config
+    journal_named: bool = False  # by --journal or the environment: nothing else is to be asked
     config_file: Path | None = None  # as named by --config
 
 
@@ -102,6 +103,7 @@ def settle(journal: str | None, socket: str | None, file: str | None) -> Globals
         journal=Path(journal) if journal else settings.journal.directory,
         socket=Path(socket) if socket else None,
         config=settings,
+        journal_named=bool(journal),
         config_file=named,
     )
 

@@ -58,6 +58,12 @@ class NotPermittedError(PosttrailError):
         super().__init__(f"no permission on {path}: join the group {group}, or run as root")
 
 
+class RefusedError(PosttrailError):
+    """A service of ours does not let this caller do it."""
+
+    exit_code = EX_NOPERM
+
+
 class ConfigError(PosttrailError):
     """The configuration file has a key or a value that means nothing."""
 

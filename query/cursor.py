@@ -57,11 +57,11 @@ class Signer:
         return replace(query, window=window, now_us=now_us), Position(time_ms, id, row)
 
     def _mac(self, body: bytes, query: Query, scope: Scope) -> bytes:
-        said = _spelled(query) + _spelled(scope)
+        said = spelled(query) + spelled(scope)
         return blake2b(body + said, digest_size=_MAC_BYTES, key=self._key).digest()
 
 
-def _spelled(value: Query | Scope) -> bytes:
+def spelled(value: Query | Scope) -> bytes:
     """All that was asked, in one order, without what the clock made of it."""
     parts = []
     for part in fields(value):

@@ -1,7 +1,7 @@
 """Filters as texts to a query: the one reading of what the CLI, the API and the page are given.
 
-The names are those of the options of ``posttrail report`` with ``_`` for ``-``; a missing name,
-None and (save for ``sender``) an empty text ask for nothing. Raises UsageError, naming the text
+The names are those of the options of ``posttrail report`` with ``_`` for ``-``; a missing name
+and None ask for nothing. Raises UsageError, naming the text
 and what may stand there.
 """
 
@@ -46,8 +46,8 @@ def parse(filters: Filters, *, now_us: int, delimiters: bytes = address.DELIMITE
         sender=given("sender", sender),
         recipient=given("recipient", mailbox),
         login=given("login", mailbox),
-        message_id=given("message_id", lambda id: os.fsencode(id.strip("<> "))),
-        queue_id=given("queue_id", os.fsencode),
+        message_id=given("message_id", lambda id: _some(id.strip("<> "), "Message-ID")),
+        queue_id=given("queue_id", lambda id: _some(id, "queue id")),
         client_ip=given("client_ip", client_ip),
         text=text.casefold() if text else None,
         statuses=frozenset(_tokens(filters.get("status"), STATUSES, "status").values()),
@@ -66,6 +66,12 @@ def parse_limit(text: str) -> int | None:
     if not text.isdecimal() or not 0 < int(text) < 1 << 31:
         raise UsageError(f"{text!r} is no limit; write a number above 0, or all")
     return int(text)
+
+
+def _some(text: str, what: str) -> bytes:
+    if not text:
+        raise UsageError(f"an empty {what} is nobody's")
+    return os.fsencode(text)
 
 
 def mailbox(text: str) -> bytes:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posttrail.cli import Globals
-from posttrail.errors import UnavailableError
 
 if TYPE_CHECKING:
     from query.answers import Answers
@@ -18,10 +17,15 @@ if TYPE_CHECKING:
 
 def ask(options: Globals, work: Callable[["Answers"], int]) -> int:
     """The exit code of ``work`` on the answers."""
+    path = options.socket
+    if path is None and not options.journal_named and listens(options.config.query.socket):
+        path = options.config.query.socket
+    if path is not None:
+        from query import remote
+
+        return remote.read(path, work)
     from query import local
 
-    if options.socket is not None:
-        raise UnavailableError(f"socket {options.socket}: this verb reads a journal only as yet")
     return local.read(options, work)
 
 

@@ -5,7 +5,7 @@ A time without a zone is this machine's. Raises UsageError, naming the text.
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from posttrail.errors import UsageError
@@ -50,6 +50,14 @@ def moment(text: str, *, now_us: int) -> int:
     else:
         found = _date(text)
     return min(max(found, 0), END_US)
+
+
+def absolute(text: str, *, now_us: int) -> str:
+    """The same for a program with another clock or zone: how long ago stays, the rest is UTC."""
+    if not text or _DURATION.fullmatch(text):
+        return text
+    at = datetime.fromtimestamp(moment(text, now_us=now_us) // 1_000_000, UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S") + f".{moment(text, now_us=now_us) % 1_000_000:06d}Z"
 
 
 def duration(text: str) -> int:

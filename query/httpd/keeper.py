@@ -23,6 +23,7 @@ class Keeper:
     def __init__(self, directory: Path, marker: Marker) -> None:
         self.directory = directory
         self.patience = Patience()
+        self.key = b""  # the journal's, once it is open
         self._marker = marker
         self._lock = Lock()
         self._local: Local | None = None
@@ -36,7 +37,7 @@ class Keeper:
         """The open journal."""
         with self._lock:
             if self._local is None:
-                key = days.read_key(self.directory)
+                self.key = key = days.read_key(self.directory)
                 self._marker.touch(days.STATE)
                 reader = Reader.open(
                     self.directory,

@@ -4,9 +4,10 @@ Percent-encoded bytes become text as arguments of a command do (PEP 383), so tha
 any bytes can be asked for. Raises Problem (400): twice the same, unknown, too many.
 """
 
+import os
 from collections.abc import Collection
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.requests import Request
 
@@ -42,6 +43,12 @@ def of(request: Request, known: Collection[str]) -> dict[str, str]:
             raise Problem(Kind.BAD_FILTER, f"{name} is given twice")
         found[name] = f"{found[name]},{value}" if name in found else value
     return found
+
+
+def tail(request: Request, prefix: str) -> str:
+    """What the path has behind a prefix, slashes and bytes that are no UTF-8 included."""
+    raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
+    return os.fsdecode(unquote_to_bytes(raw.partition(b"?")[0])).removeprefix(prefix)
 
 
 def filters(given: dict[str, str]) -> dict[str, str | None]:
