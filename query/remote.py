@@ -9,6 +9,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import tzinfo
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -24,6 +25,7 @@ from posttrail.errors import (
 from query import shape, when
 from query.answers import Answers, Filters, Page
 from query.coverage import Coverage
+from query.days import Days
 from query.details import Details
 from query.rows import FIELDS, Row
 from query.stats import Stats
@@ -72,6 +74,11 @@ class Remote:
         asked = _spelled({"since": since or None, "until": until or None})
         asked |= {"by": by, "limit": "all" if limit is None else str(limit)}
         return self.document(Stats, "/v1/stats", asked)
+
+    def days(self, filters: Filters, *, zone: tzinfo | None) -> Days:
+        """The rows of a report by day and status; without a zone in UTC."""
+        asked = {name: value for name, value in _spelled(filters).items() if value}
+        return self.document(Days, "/v1/days", asked | ({"tz": str(zone)} if zone else {}))
 
     def coverage(self) -> Coverage:
         """When capture was up, and the gaps."""

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from query import details, rows, stats
 from query.answers import Answers, Page
 from query.cursor import spelled
+from query.explain import explain
 from query.filters import DEFAULT_LIMIT, NAMES
 from query.httpd import accept, etag, params, problem
 from query.httpd.accept import Form
@@ -37,7 +38,9 @@ def routes() -> list[BaseRoute]:
         Route("/v1/messages", messages),
         Route("/v1/messages/{id:path}", message),
         Route("/v1/stats", statistics),
+        Route("/v1/days", by_day),
         Route("/v1/coverage", coverage),
+        Route("/v1/explain", explained),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
     ]
@@ -130,13 +133,43 @@ async def coverage(request: Request) -> Response:
     return accept.document(asdict(found))
 
 
+async def by_day(request: Request) -> Response:
+    """The rows of a report by day of a time zone (``tz``; UTC without one)."""
+    form = accept.form(request, accept.THING)
+    given = params.of(request, {*NAMES, "tz"})
+    filters, zone = params.filters(given), params.zone(given.get("tz", ""))
+    tag, found = await tagged(request, form, lambda answers: answers.days(filters, zone=zone))
+    if found is None:
+        return unchanged(tag)
+    return accept.document(asdict(found), {"ETag": tag})
+
+
+async def explained(request: Request) -> Response:
+    """A reply in plain words; nothing of anybody's mail."""
+    accept.form(request, accept.THING)
+    given = params.of(request, {"text", "enhanced_status", "reply_code"})
+    code = given.get("reply_code") or ""
+    if code and not (code.isascii() and code.isdecimal() and len(code) == 3):
+        raise Problem(Kind.BAD_FILTER, "reply_code has three digits")
+    found = explain(
+        given.get("text", ""),
+        enhanced_status=given.get("enhanced_status") or None,
+        reply_code=int(code) if code else None,
+    )
+    if found is None:
+        raise problem.not_found()
+    return accept.document(asdict(found))
+
+
 async def healthz(request: Request) -> Response:
     """Whether this process answers."""
+    params.of(request, ())
     return accept.document({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
     """Whether the journal can be read; 503 where not."""
+    params.of(request, ())
     asked = service(request)
     await asked.work(lambda: asked.keeper.local().reader.last_change())
     return accept.document({"status": "ok"})

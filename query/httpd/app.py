@@ -23,7 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from journal.store import DamagedStoreError
 from posttrail.errors import PosttrailError
-from query.httpd import api, errors, page, problem, static_files
+from query.httpd import api, errors, metrics, openapi, page, problem, static_files, tracing
 from query.httpd.caller import Caller, Role
 from query.httpd.facts import Facts, Peer
 from query.httpd.problem import Kind, Problem
@@ -54,7 +54,14 @@ def make(service: Service) -> "Front":
 
 
 def _handlers(service: Service) -> list[BaseRoute]:
-    return [*api.routes(), *page.routes(), *static_files.routes()]
+    return [
+        *api.routes(),
+        *tracing.routes(),
+        *openapi.routes(),
+        *metrics.routes(),
+        *page.routes(),
+        *static_files.routes(),
+    ]
 
 
 class Front:

@@ -6,11 +6,14 @@ any bytes can be asked for. Raises Problem (400): twice the same, unknown, too m
 
 import os
 from collections.abc import Collection
+from datetime import UTC, tzinfo
 from typing import Final
 from urllib.parse import parse_qsl, unquote_to_bytes
+from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 
+from posttrail.text import safe
 from query.filters import NAMES, parse_limit
 from query.httpd.problem import Kind, Problem
 
@@ -54,6 +57,14 @@ def tail(request: Request, prefix: str) -> str:
 def filters(given: dict[str, str]) -> dict[str, str | None]:
     """Those that are filters; an empty one asks for nothing, save for the null sender as <>."""
     return {name: given.get(name) or None for name in NAMES}
+
+
+def zone(name: str) -> tzinfo:
+    """A time zone by its name in the tz database; UTC without one."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (KeyError, ValueError, OSError):
+        raise Problem(Kind.BAD_FILTER, f"{safe(name)!r} names no time zone") from None
 
 
 def limit(given: dict[str, str], *, default: int, most: int | None) -> int | None:

@@ -43,7 +43,7 @@ class Kind(Enum):
     TOO_MANY = _About(429, "Too many requests")
     HEADERS = _About(431, "The header is too large")
     FAULT = _About(500, "A fault of ours")
-    UNAVAILABLE = _About(503, "The journal is unavailable")
+    UNAVAILABLE = _About(503, "Not available now")
     BUSY = _About(503, "It takes too long now")
 
     @property

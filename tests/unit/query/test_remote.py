@@ -5,6 +5,7 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -128,6 +129,10 @@ def test_documents_are_the_same(filled: Shelf, service: Served) -> None:
             if since != "9000d":  # a time ago is told by the clock
                 assert there.stats(by, since=since, until="", limit=2) == ours
     assert there.coverage() == here.coverage()
+    asked = {"address": "@example.com", "since": "2026-11-20"}
+    days = here.days(asked, zone=ZoneInfo("Asia/Tokyo"))
+    assert there.days(asked, zone=ZoneInfo("Asia/Tokyo")) == days
+    assert any(day.rows for day in days.days)
 
 
 def test_verbs_ask_the_configured_socket_and_read_the_named_journal(
