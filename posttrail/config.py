@@ -116,6 +116,7 @@ class Query:
     socket: Path = Path("/run/posttrail/queryd.sock")
     proxy_socket: str = ""  # "": none; here, and only here, user_header is believed
     user_header: str = "X-Posttrail-User"
+    proxy_operators: tuple[str, ...] = ()  # users that are operators when the proxy names them
     tcp: str = ""  # "": none; a loopback address and port that takes links and tokens only
     state: Path = Path("/var/lib/posttrail-query/state.sqlite")
     admin_group: str = "posttrail-admin"

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from query.httpd.facts import Door, Peer
 
 HEAD_S: Final = 10.0
-_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
+_CREDENTIALS: Final = struct.Struct("=iII")  # pid, uid, gid
 
 Address = str | bytes | tuple[Any, ...]
 """What ``getsockname`` says."""

@@ -16,6 +16,7 @@ from posttrail.errors import (
     UnavailableError,
     UsageError,
 )
+from query.httpd.state import StateError
 
 MEDIA: Final = "application/problem+json"
 URN: Final = "urn:posttrail:problem:"
@@ -44,6 +45,7 @@ class Kind(Enum):
     HEADERS = _About(431, "The header is too large")
     FAULT = _About(500, "A fault of ours")
     UNAVAILABLE = _About(503, "Not available now")
+    STATE = _About(503, "The service's own state is unavailable")
     BUSY = _About(503, "It takes too long now")
 
     @property
@@ -97,6 +99,10 @@ def of(error: PosttrailError) -> Problem:
             return Problem(Kind.BAD_FILTER, str(error))
         case TryAgainError():
             return Problem(Kind.BUSY, "ask again later, or for less", {"Retry-After": "5"})
+        case StateError():
+            return Problem(
+                Kind.STATE, "who asks cannot be looked up or recorded now", {"Retry-After": "5"}
+            )
         case UnavailableError() | NotPermittedError() | JournalFormatError():
             return Problem(Kind.UNAVAILABLE, "the journal cannot be read now", {"Retry-After": "5"})
     return Problem(Kind.FAULT, "the request could not be answered")
