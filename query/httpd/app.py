@@ -23,7 +23,18 @@ from starlette.types import Message, Receive, Scope, Send
 
 from journal.store import DamagedStoreError
 from posttrail.errors import PosttrailError
-from query.httpd import api, errors, metrics, openapi, page, problem, static_files, tracing
+from query.httpd import (
+    api,
+    audit_routes,
+    errors,
+    link_routes,
+    metrics,
+    openapi,
+    page,
+    problem,
+    static_files,
+    tracing,
+)
 from query.httpd.caller import Caller, Role
 from query.httpd.facts import Facts, Peer
 from query.httpd.problem import Kind, Problem
@@ -59,6 +70,8 @@ def _handlers(service: Service) -> list[BaseRoute]:
         *tracing.routes(),
         *openapi.routes(),
         *metrics.routes(),
+        *link_routes.routes(),
+        *audit_routes.routes(),
         *page.routes(),
         *static_files.routes(),
     ]

@@ -2,7 +2,8 @@
 
 getpwuid(3), getgrouplist(3): supplementary groups as the system has them now, not as some process
 got them. The overflow uid (proc(5), /proc/sys/kernel/overflowuid) is nobody: in it meet all users
-of other user namespaces. An answer is kept for ``KEEP_S``. Raises nothing: a user that is unknown is None.
+of other user namespaces. An answer is kept for ``KEEP_S``. Raises
+nothing: a user that is unknown is None.
 """
 
 import grp

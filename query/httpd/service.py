@@ -15,7 +15,9 @@ from starlette.requests import Request
 
 from posttrail.config import Config
 from query.answers import Answers
-from query.httpd.caller import Caller
+from query.httpd.audit import Audit
+from query.httpd.audited import Audited
+from query.httpd.caller import Caller, Role
 from query.httpd.identity import Identity
 from query.httpd.keeper import Keeper
 from query.local import Within
@@ -35,6 +37,11 @@ class Service:
         self.settings = settings
         self.keeper = keeper
         self.identity = identity
+        self.audit = Audit(
+            identity.state,
+            days=settings.query.audit_days,
+            delimiters=settings.query.delimiters,
+        )
         self.answered: Counter[str] = Counter()  # requests by the class of their status: "2xx"
         self.busy_s = 0.0  # their time, summed
         self.streams = 0  # live streams that are open
@@ -53,6 +60,8 @@ class Service:
 
     def answers(self, caller: Caller) -> Answers:
         """What the caller may see; for use in a worker thread."""
+        if caller.role is Role.OPERATOR:
+            return Audited(self.keeper.local(), caller, self.audit)
         return Within(self.keeper.local(), caller.scope)
 
     def gauges(self) -> dict[str, float]:
