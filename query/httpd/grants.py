@@ -14,6 +14,8 @@ from query.scope import Scope
 
 OPERATOR: Final = "operator"
 LINKS: Final = "links"
+MOST: Final = 320
+"""Letters of an address: 64 and 255 octets, and the "@" (RFC 5321 4.5.3.1)."""
 
 
 class Grant(NamedTuple):
@@ -65,6 +67,6 @@ def of(
 def mailbox(text: str) -> bytes:
     """The folded address of one mailbox."""
     folded = address.fold(text.encode("utf-8", "surrogateescape"))
-    if len(text) > 320 or not text.isprintable() or not address.domain(folded):  # RFC 3696, erratum
-        raise UsageError(f"{text[:320]!r} is no address of a mailbox")
+    if len(text) > MOST or not text.isprintable() or not address.domain(folded):
+        raise UsageError(f"{text[:MOST]!r} is no address of a mailbox")
     return folded

@@ -2,7 +2,8 @@
 
 Fetch Metadata (Sec-Fetch-Site) decides where the browser sends it, else the Origin header (RFC
 6454 7), held against base_url and the host that was asked. A request with neither is refused: a
-browser sends one of them with every POST. Cookies: RFC 6265bis. Pure; raises nothing.
+browser sends one of them with every POST. Cookies: RFC 6265 and its
+revision (6265bis). Pure; raises nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ def path(settings: Query) -> str:
 
 
 def cookie_name(settings: Query) -> str:
-    """``__Host-`` where a browser lets no other host set it (RFC 6265bis 4.1.3.2)."""
+    """``__Host-`` where a browser lets no other host set it (6265bis 4.1.3.2)."""
     sure = is_https(settings) and path(settings) == "/"
     return "__Host-posttrail" if sure else "posttrail"
 

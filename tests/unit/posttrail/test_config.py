@@ -65,6 +65,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         socket = "/j/queryd.sock"
         proxy_socket = "/j/proxy.sock"
         user_header = "Remote-User"
+        proxy_operators = ["postmaster"]
         tcp = "127.0.0.1:8025"
         state = "/j/state.sqlite"
         admin_group = "mailops"
