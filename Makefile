@@ -1,6 +1,6 @@
 # posttrail: `make run` shows it, `make test` proves it. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup sendmail exim trace venv run test check lint format compiled bench truth soak score lock clean
+.PHONY: help setup sendmail exim trace venv run test check lint format compiled bench truth soak score messages lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -94,6 +94,9 @@ soak: setup $(COMPILED)/.done  ## the long form of the tests that have one, and 
 
 score: $(VENV)/.dev  ## how we read the logs of others, statement by statement (needs POSTTRAIL_CORPORA; SCORE="--wrong youyo")
 	$(BIN)/python -m tests.score --write docs/score.md $(SCORE)
+
+messages: $(VENV)/.dev  ## collect the sentences of the page, merge and compile their translations
+	$(BIN)/python tools/messages
 
 lock:  ## write requirements/*.txt anew from *.in (needs pip-compile on PATH)
 	cd requirements && for name in build milter runtime dev; do \

@@ -24,7 +24,9 @@ from query.details import Details
 from query.filters import DEFAULT_LIMIT, NAMES, parse_limit
 from query.httpd import params, picture, problem
 from query.httpd.caller import Caller, Role
+from query.httpd.problem import Problem
 from query.httpd.service import caller, service
+from query.httpd.tracing import traced
 from query.httpd.view import Clock, generated, link, render
 from query.language import Language
 from query.rows import Row
@@ -71,6 +73,40 @@ RELATIONS: Final = {
     "notice": "There was a notice",
     "late_bounce": "It came back with",
 }
+VERDICTS: Final = {
+    "ok": "will be delivered",
+    "discarded": "will be thrown away",
+    "unknown": "cannot be told",
+    "temporary": "would have to wait",
+    "permanent": "would be returned",
+    "loop": "goes in circles",
+    "rejected_at_smtp": "is refused at the door",
+}
+"""How a way ends, by the verdict of a node."""
+STEPS: Final = {
+    "rewrite": "is completed",
+    "canonical": "is rewritten",
+    "masquerade": "is rewritten",
+    "virtual_alias": "is an alias",
+    "local_alias": "is an alias",
+    "include": "is a list",
+    "forward": "forwards",
+    "bcc": "a copy goes along",
+    "relocated": "has moved",
+    "access": "a rule decides",
+    "content_filter": "goes through a filter",
+    "deliver": "",
+    "discard": "",
+    "reject": "",
+    "same": "stands in this tree already",
+    "unknown": "",
+}
+
+
+def sentences() -> list[str]:
+    """The sentences of the tables above, for the catalogue."""
+    tables = (COLUMNS, DIRECTIONS, RELATIONS, VERDICTS, STEPS)
+    return [word for table in tables for word in table.values()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +122,7 @@ class Report:
 
 def routes() -> list[BaseRoute]:
     """What is served here."""
-    return [Route("/", report), Route("/message/{id}", message)]
+    return [Route("/", report), Route("/message/{id}", message), Route("/trace", trace)]
 
 
 def spoken(request: Request) -> Language:
@@ -236,6 +272,29 @@ async def message(request: Request) -> Response:
         "kept": link("", kept),
     }
     return HTMLResponse(render(words, "message.html", values))
+
+
+async def trace(request: Request) -> Response:
+    """Address Trace: the tree of an address."""
+    given = params.of(request, {"address", "sender", "entry", "tz"})
+    words, clock, status = spoken(request), Clock(given.get("tz", "")), 200
+    values: dict[str, Any] = {"tree": None, "error": None}
+    if given.get("address"):
+        try:
+            values["tree"] = await traced(
+                request,
+                given["address"],
+                sender=given.get("sender") or None,
+                entry=given.get("entry") or "smtp",
+            )
+        except (Problem, UsageError) as error:
+            values["error"], status = str(error), problem.of(error).kind.status
+    values |= frame(request, given, clock, "trace") | {
+        "operator": caller(request).role is Role.OPERATOR,
+        "verdicts": VERDICTS,
+        "steps": STEPS,
+    }
+    return HTMLResponse(render(words, "trace.html", values), status_code=status)
 
 
 def _envelope(found: Details, words: Language) -> list[tuple[str, str | None]]:

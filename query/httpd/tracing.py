@@ -3,7 +3,7 @@
 An operator sees the tree as it is. A mailbox (a domain) may trace its own addresses and those of
 domains that are not served here; other hosted addresses are absent, for aliases are private. What
 it gets is public or its own: no tables, no commands, no inner hosts, and of forwards to others only
-that there is one. Everybody's rate is limited, whatever the answer. Raises Problem.
+that there is one (``query.trace.redact``). Everybody's rate is limited. Raises Problem.
 """
 
 import math
@@ -27,20 +27,15 @@ from query.httpd.caller import Caller
 from query.httpd.problem import Kind, Problem
 from query.httpd.service import Service, caller, service
 from query.scope import Scope
-from query.trace import asked, document, history
+from query.trace import asked, document, history, redact
 from query.trace.ask import AnsweredError, NobodyError, ask
 from query.trace.limits import Limits
-from query.trace.tree import Node, Question, Step, Trace, Verdict
+from query.trace.tree import Question, Trace
 
 KNOWN: Final = frozenset({"address", "sender", "entry"})
 TIMEOUT_S: Final = 30.0
 AT_ONCE: Final = 4
 """Traces that wait for the daemon at a time; they must not take the threads of reports."""
-HOSTED: Final = frozenset({"local", "virtual_alias", "virtual_mailbox", "relay"})
-"""Address classes of domains that this MTA serves."""
-FORWARDED: Final = "forwarded to another address"
-INSIDE: Final = "handled by this mail system"
-REFUSED: Final = "not accepted by this mail system"
 
 
 def routes() -> list[BaseRoute]:
@@ -71,11 +66,13 @@ async def traced(
         raise Problem(Kind.TOO_MANY, "too many traces", {"Retry-After": str(math.ceil(wait_s))})
     if not may_ask(question.address, who.scope, asked_.settings.mta.local_domains):
         raise problem.not_found()
-    found = await anyio.to_thread.run_sync(_asked, asked_, question, limiter=_waiting(asked_))
-    if not may_see(found, who.scope):
+    found = await anyio.to_thread.run_sync(
+        _asked, asked_, question, who.name, limiter=_waiting(asked_)
+    )
+    visible = seen(found, who.scope)
+    if visible is None:
         raise problem.not_found()
-    found = await asked_.work(lambda: with_history(found, asked_, who))
-    return found if who.scope.operator else seen(found, who.scope)
+    return await asked_.work(lambda: with_history(visible, asked_, who))
 
 
 def may_ask(name: str, scope: Scope, local_domains: Collection[str]) -> bool:
@@ -88,61 +85,17 @@ def may_ask(name: str, scope: Scope, local_domains: Collection[str]) -> bool:
     return bool(domain) and domain not in ours
 
 
-def may_see(found: Trace, scope: Scope) -> bool:
-    """The same when the MTA has said whose domain it is."""
-    if scope.operator or scope.owns(os.fsencode(found.question.address)):
-        return True
-    return not any(node.address_class in HOSTED for node in _nodes(found.root))
+def seen(found: Trace, scope: Scope) -> Trace | None:
+    """What of a trace is the caller's own or public; None: as if there were no such address."""
+    if scope.operator:
+        return found
 
+    def owns(name: str) -> bool:
+        return scope.owns(os.fsencode(name))
 
-def seen(found: Trace, scope: Scope) -> Trace:
-    """What of a trace is public or the caller's own."""
-    own = scope.owns(os.fsencode(found.question.address))
-    root = _own(found.root, scope) if own else _public(found.root)
-    return replace(found, mta=found.mta.partition(" ")[0], root=root, warnings=())
-
-
-def _own(node: Node, scope: Scope) -> Node:
-    """The way of an own address, up to where it becomes somebody else's."""
-    hidden = _hidden(node, _words(node))
-    if scope.owns(os.fsencode(node.address)):
-        return replace(hidden, children=tuple(_own(child, scope) for child in node.children))
-    return replace(hidden, address="", text=FORWARDED, history=(), differs=None)
-
-
-def _public(node: Node) -> Node:
-    """The way of an address that is not ours: what DNS tells everybody, not our relays."""
-    children = tuple(map(_public, node.children))
-    domain = address.domain(os.fsencode(node.address))
-    if node.router == "lookuphost" and os.fsencode(node.nexthop or "") == domain:
-        bare = replace(_hidden(node, node.text), hosts=node.hosts, nexthop=node.nexthop)
-        return replace(bare, router=node.router, transport=node.transport, children=children)
-    return replace(_hidden(node, _words(node)), children=children)
-
-
-def _hidden(node: Node, text: str) -> Node:
-    """A node without children and without what is nobody's business."""
-    return Node(
-        address=node.address,
-        step=node.step,
-        verdict=node.verdict,
-        source=node.source,
-        enhanced_status=node.enhanced_status,
-        text=text,
-        history=node.history,
-        differs=node.differs,
-    )
-
-
-def _words(node: Node) -> str:
-    refused = {Verdict.REJECTED_AT_SMTP, Verdict.PERMANENT, Verdict.LOOP}
-    if node.step in (Step.DELIVER, Step.DISCARD, Step.REJECT):
-        return REFUSED if node.verdict in refused else INSIDE
-    return INSIDE if not node.children else ""
-
-
-def _nodes(node: Node) -> list[Node]:
-    return [node, *(each for child in node.children for each in _nodes(child))]
+    if owns(found.question.address):
+        return redact.own(found, owns)
+    return redact.public(found)
 
 
 def with_history(found: Trace, asked_: Service, who: Caller) -> Trace:
@@ -155,9 +108,9 @@ def with_history(found: Trace, asked_: Service, who: Caller) -> Trace:
         )
 
 
-def _asked(asked_: Service, question: Question) -> Trace:
+def _asked(asked_: Service, question: Question, whom: str) -> Trace:
     try:
-        return ask(asked_.settings.trace.socket, question, timeout_s=TIMEOUT_S)
+        return ask(asked_.settings.trace.socket, question, whom=whom, timeout_s=TIMEOUT_S)
     except NobodyError:
         raise Problem(
             Kind.UNAVAILABLE, "posttrail-traced cannot be asked", {"Retry-After": "30"}

@@ -1,7 +1,7 @@
 """Asking posttrail-traced: one JSON line there, one back.
 
-The request is ``{"address", "sender", "entry"}``; the answer a document of docs/schema/trace.json,
-or ``{"error": sentence, "exit": code}``. Raises NobodyError where no daemon can be asked,
+The request is that of ``request``; the answer a document of docs/schema/trace.json, or
+``{"error": sentence, "exit": code}``. Raises NobodyError where no daemon can be asked,
 AnsweredError with the daemon's own sentence and code, DataError for an answer that is none.
 """
 
@@ -35,12 +35,13 @@ class AnsweredError(PosttrailError):
         self.exit_code = code
 
 
-def ask(path: Path, question: Question, *, timeout_s: float = TIMEOUT_S) -> Trace:
-    """The daemon's answer."""
+def ask(path: Path, question: Question, *, whom: str = "", timeout_s: float = TIMEOUT_S) -> Trace:
+    """The daemon's answer; ``whom`` is whoever it is asked for, by whom its rate is counted."""
     request = {
         "address": question.address,
         "sender": question.sender,
         "entry": question.entry,
+        "for": whom,
     }
     said = _exchange(path, f"{json_dump(request)}\n".encode(), timeout_s)
     try:

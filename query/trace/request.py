@@ -1,7 +1,8 @@
-"""What a caller of posttrail-traced sends: one line of JSON, three fields and no other.
+"""What a caller of posttrail-traced sends: one line of JSON, four fields and no other.
 
-``{"address": "alice@example.com", "sender": null, "entry": "smtp"}``; sender and entry may be left
-out. A probe cannot be asked for. Raises UsageError for what is no such line.
+``{"address": "alice@example.com", "sender": null, "entry": "smtp", "for": "alice"}``; all but the
+address may be left out. ``for`` is whoever a caller asks for: posttrail-queryd's own callers share
+no rate. A probe cannot be asked for. Raises UsageError for what is no such line.
 """
 
 import json
@@ -13,7 +14,7 @@ from posttrail.errors import TryAgainError, UsageError
 from posttrail.text import safe
 from query.trace.tree import Question
 
-_FIELDS: Final = frozenset({"address", "sender", "entry"})
+_FIELDS: Final = frozenset({"address", "sender", "entry", "for"})
 
 
 class TooManyError(TryAgainError):
@@ -28,6 +29,7 @@ class Request:
     """A line that was understood."""
 
     question: Question
+    whom: str = ""  # asked for somebody else; "": for the caller itself
 
 
 def request(line: bytes) -> Request:
@@ -42,8 +44,9 @@ def request(line: bytes) -> Request:
         if name not in _FIELDS:
             raise UsageError(f"a request has no field {safe(name)}")
     address, sender, entry = found.get("address"), found.get("sender"), found.get("entry", "smtp")
-    if not isinstance(address, str) or not isinstance(entry, str):
-        raise UsageError("address and entry of a request are text")
+    whom = found.get("for", "")
+    if not isinstance(address, str) or not isinstance(entry, str) or not isinstance(whom, str):
+        raise UsageError("address, entry and for of a request are text")
     if sender is not None and not isinstance(sender, str):
         raise UsageError("the sender of a request is text or null")
-    return Request(question=Question(address=address, sender=sender, entry=entry))
+    return Request(question=Question(address=address, sender=sender, entry=entry), whom=whom)

@@ -237,7 +237,7 @@ class Server:
         try:
             wanted = request(heard)
             asked.question(wanted.question.address, wanted.question.sender, wanted.question.entry)
-            self._grant(uid)
+            self._grant(uid, wanted.whom)
             said = document.line(self._walkers.trace(wanted))
         except PosttrailError as error:
             self._count("refused" if isinstance(error, TooManyError) else "failed")
@@ -249,9 +249,9 @@ class Server:
         self._count("answered")
         return said
 
-    def _grant(self, uid: int) -> None:
+    def _grant(self, uid: int, whom: str) -> None:
         with self._lock:
-            wait_s = self._limits.wait_s(uid)
+            wait_s = self._limits.wait_s((uid, whom))
         if wait_s:
             raise TooManyError(wait_s)
 
