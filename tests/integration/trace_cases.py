@@ -18,6 +18,7 @@ class Case:
     sender: str = ""
     entry: str = "smtp"
     outside: bool = False  # sent by a client that may not relay
+    closed: bool = False  # what decides is for root's eyes only: nobody is to answer UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Group:
     main: str = ""  # more of main.cf; what comes later wins
     master: str = ""  # more of master.cf
     smtp: str = ""  # options of the entry smtp
+    pickup: str = ""  # and of pickup
     tables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -61,13 +63,15 @@ ZONES: Mapping[str, str | None] = {
     "many.test": _mx(*(f"{n}0 m{n} 127.0.1.{100 + n}" for n in range(1, 8))),
 }  # fmt: skip
 SOCKETMAP: Mapping[str, str] = {"sock@valias.test": "box@vbox.test"}
-USERS = ("bob", "carol", "dave", "erin", "frank", "grace", "heidi")
+USERS = ("bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan")
 FILES: Mapping[str, str] = {
     "home/dave/.forward": "\\dave, remote@plain.test\n",
     "home/erin/.forward": '"|cat >/dev/null"\n',
     "home/grace/.forward": "# away\n$D/out/grace, \\grace\n",
     "home/grace/.forward+deal": "carol@lab.test\n",
     "home/heidi/.forward": "carol\n",
+    "home/ivan/.forward": "carol\n",
+    "shut": "carol\n",
     "outer": "frank, :include:$D/members\n",
     "members": "bob\n# nobody\nout@taken.test\n",
 }
@@ -532,10 +536,62 @@ reqd: |"cat >/dev/null"
         "mailer-daemon": Case("mailer-daemon@lab.test", "no alias of it"),
     },
 )  # fmt: skip
+CLOSED = Group(
+    main="""\
+virtual_alias_domains = valias.test second.test
+smtpd_recipient_restrictions = check_recipient_access hash:$D/access
+virtual_transport = virtual
+mailbox_command = cat >/dev/null
+local_transport = mine:lab.test
+transport_maps = hash:$D/transport
+""",
+    master="""\
+mine unix - n n - - local
+  -o syslog_name=postfix/mine
+  -o alias_maps=hash:$D/aliases2
+  -o mailbox_command=true
+scan unix - - n - - smtp
+  -o syslog_name=postfix/scan
+127.0.0.1:10026 inet n - n - - smtpd
+  -o mynetworks=127.0.0.0/8
+  -o smtpd_recipient_restrictions=
+""",
+    pickup="  -o receive_override_options=no_address_mappings\n",
+    tables={
+        "virtual": "va@valias.test box@vbox.test\n@second.test carol\n",
+        "transport": "localhost local:\n",
+        "access": "filtered@valias.test FILTER scan:[127.0.0.1]:10025\n"
+        "va@valias.test OK\nheld@vbox.test 421 4.3.2 closing\n",
+        "aliases": "team: bob, carol\nshut: :include:$D/shut\n",
+        "aliases2": "team: carol\nshut: :include:$D/shut\n",
+        "vmailbox": "box@vbox.test x\nheld@vbox.test x\n",
+    },
+    cases={
+        "closed home": Case("ivan@lab.test", "a .forward in a home that is closed", closed=True),
+        "closed list": Case("shut@lab.test", "an :include: file that local(8) cannot read itself", closed=True),
+        "local transport": Case("team@lab.test", "its own aliases"),
+        "other local": Case("team@localhost", "the usual ones"),
+        "local transport's command": Case("bob@lab.test", "its own mailbox_command"),
+        "pickup without mappings": Case("va@valias.test", "no virtual aliases", entry="pickup"),
+        "pickup and aliases": Case("team@lab.test", "aliases(5) as ever", entry="pickup"),
+        "access filter and back": Case("filtered@valias.test", "it comes back, and is unknown"),
+        "access 421": Case("held@vbox.test", "a temporary refusal"),
+    },
+)  # fmt: skip
+SECRET = Group(
+    main="virtual_alias_maps = hash:$D/virtual, hash:$D/secret\n",
+    tables={"secret": "s@valias.test box@vbox.test\n"},
+    cases={
+        "closed key": Case("s@valias.test", "only root may read the table", closed=True),
+        "closed, not in it": Case("no@valias.test", "what is closed may have it", closed=True),
+    },
+)
 GROUPS: Mapping[str, Group] = {
     "main": MAIN,
     "star": STAR,
     "relayhost": RELAYHOST,
     "filter": FILTER,
     "odd": ODD,
+    "closed": CLOSED,
+    "secret": SECRET,
 }

@@ -27,7 +27,7 @@ def differences(trace: Trace, truth: Truth, *, outside: bool = False) -> list[st
     for real in truth.ends:
         fit = next((end for end in found if not list(_end(end, real))), None)
         if fit is None:
-            near = [end for end in found if _same_address(end.address, real.address)]
+            near = [end for end in found if same_address(end.address, real.address)]
             why = "; ".join(why for end in near for why in _end(end, real))
             missing.append(f"Postfix: {_spoken(real)}: {why or 'no such end in the trace'}")
         else:
@@ -66,8 +66,13 @@ def _spoken(end: End) -> str:
     return f"<{end.address}> by {end.transport} {end.tried} {end.dsn} {end.status} ({end.text})"
 
 
-def _same_address(one: str, other: str) -> bool:
+def same_address(one: str, other: str) -> bool:
+    """But for case, and for A-labels and U-labels."""
     return _folded(one) == _folded(other)
+
+
+def _domain(address: str) -> str:
+    return _folded(address).rpartition("@")[2]
 
 
 def _folded(address: str) -> str:
@@ -78,8 +83,9 @@ def _folded(address: str) -> str:
 
 def _end(end: Node, real: End) -> Iterator[str]:
     """Why the end is not that of the log."""
-    looping = end.verdict is Verdict.LOOP  # a ring has no last address: which is logged is by count
-    if not _same_address(end.address, real.address) and not looping:
+    # A ring has no last address: which member is logged depends on how far local(8) counts.
+    ring = end.verdict is Verdict.LOOP and _domain(end.address) == _domain(real.address)
+    if not ring and not same_address(end.address, real.address):
         yield f"address {end.address}"
     unnamed = end.transport is None and real.status != "sent"
     given_to_retry = real.text == "mail transport unavailable"  # by the queue manager itself

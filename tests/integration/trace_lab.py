@@ -58,6 +58,7 @@ submission inet n - n - - smtpd
   -o syslog_name=postfix/submission
 %s
 pickup unix n - n 1 1 pickup
+%s
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -103,7 +104,7 @@ class TraceLab:
             folder.chmod(mode)
         self._write("etc/main.cf", _overridden(BASE, self.group.main))
         submission = "  -o cleanup_service_name=subclean" if "subclean" in self.group.master else ""
-        master = MASTER % (self.group.smtp, submission)
+        master = MASTER % (self.group.smtp, submission, self.group.pickup)
         for name, program in AGENTS.items():
             private = "n" if program in ("local", "virtual") else "-"
             master += f"{name} unix - {private} n - - {program}\n  -o syslog_name=postfix/{name}\n"
@@ -113,12 +114,15 @@ class TraceLab:
             kind = "lmdb" if name == "virtual2" else "hash"
             if not name.startswith(("virtual.", "union", "virtual3", "aliases.", "transport.")):
                 self._run(
-                    "postmap" if name != "aliases" else "postalias",
+                    "postalias" if name.startswith("aliases") else "postmap",
                     f"{kind}:{self.directory / name}",
                 )
         for name, text in FILES.items():
             self._write(name, text)
         self._homes()
+        for name in ("shut", "secret", "secret.db"):
+            if (self.directory / name).exists():
+                (self.directory / name).chmod(0o600)
 
     def _homes(self) -> None:
         for user in USERS:
@@ -129,6 +133,8 @@ class TraceLab:
                 shutil.copytree(kept, home, dirs_exist_ok=True)
             for each in (home, *home.iterdir()):
                 os.chown(each, pwd.getpwnam(user).pw_uid, -1)
+            if user == "ivan":
+                home.chmod(0o700)
             if user == "heidi":
                 (home / ".forward").chmod(0o666)
 
