@@ -31,6 +31,8 @@ VERBS: Final[dict[str, Verb]] = {
     "report": Verb("query.report:report", "What happened to mail, newest first."),
     "show": Verb("query.show:show", "One message with all that is known of it."),
     "stats": Verb("query.stats:stats", "Count rows by status, domain or hour."),
+    "summary": Verb("query.summary:summary", "What was sent, by domain, login or sender."),
+    "never": Verb("query.never:never", "Whether mail never reached this server."),
     "coverage": Verb("query.coverage:coverage", "When capture was up, and the gaps."),
     "explain": Verb("query.explain_verb:verb", "What a reply means, in plain words."),
     "explain-line": Verb("milterd.track.explain_line:verb", "What a log line is understood as."),

@@ -15,8 +15,10 @@ from query.coverage import Coverage
 from query.days import Days
 from query.details import Details
 from query.filters import Filters
+from query.never import Never
 from query.rows import Row
 from query.stats import Stats
+from query.summary import Summary
 
 __all__ = ["Answers", "Filters", "Page"]
 
@@ -50,6 +52,14 @@ class Answers(Protocol):
 
     def days(self, filters: Filters, *, zone: tzinfo | None) -> Days:
         """The rows of a report by day and status; without a zone in this machine's."""
+        ...
+
+    def summary(self, by: str, *, since: str, until: str, limit: int | None) -> Summary:
+        """What was sent, by domain, login or sender."""
+        ...
+
+    def never(self, filters: Filters) -> Never:
+        """What the journal can say of mail that a report does not find."""
         ...
 
     def coverage(self) -> Coverage:

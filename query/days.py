@@ -52,7 +52,9 @@ class Days:
 
 def count(reader: Reader, query: Query, scope: Scope, *, zone: tzinfo | None) -> Days:
     """The days of a report's window."""
-    if scope.operator and query == Query(window=query.window, now_us=query.now_us):
+    if scope.operator and query == Query(
+        window=query.window, now_us=query.now_us, delimiters=query.delimiters
+    ):
         hourly = reader.hourly(query.window.since_us, query.window.until_us)
         pairs = (((_day(at_us, zone), token), n) for (at_us, token), n in hourly.items())
         return _made(pairs, query.window, query.now_us, zone=zone, whole=True)

@@ -15,7 +15,7 @@ from journal.reader import Reader
 from journal.records import Status
 from posttrail import process
 from posttrail.cli import Globals
-from query import coverage, show, stats, when
+from query import coverage, never, show, stats, summary, when
 from query import days as days_by
 from query import rows as report_rows
 from query.answers import Answers, Filters, Page
@@ -25,10 +25,12 @@ from query.days import Days
 from query.details import Details
 from query.filters import parse
 from query.match import Query
+from query.never import Never
 from query.rows import Row
 from query.scope import Scope
 from query.search import Counts, Found, counts, search
 from query.stats import Stats
+from query.summary import Summary
 
 
 class Local:
@@ -94,8 +96,18 @@ class Within:
 
     def days(self, filters: Filters, *, zone: tzinfo | None) -> Days:
         """The rows of a report by day and status; without a zone in this machine's."""
-        query = parse(filters, now_us=_now_us())
+        query = parse(filters, now_us=_now_us(), delimiters=self._scope.delimiters)
         return days_by.count(self._source.reader, query, self._scope, zone=zone)
+
+    def summary(self, by: str, *, since: str, until: str, limit: int | None) -> Summary:
+        """What was sent, by domain, login or sender."""
+        window = when.window(since, until, now_us=_now_us())
+        return summary.count(self._source.reader, by, window, self._scope, limit=limit)
+
+    def never(self, filters: Filters) -> Never:
+        """What the journal can say of mail that a report does not find."""
+        query = parse(filters, now_us=_now_us(), delimiters=self._scope.delimiters)
+        return never.find(self._source.reader, query, self._scope)
 
     def coverage(self) -> Coverage:
         """When capture was up, and the gaps."""

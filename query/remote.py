@@ -27,8 +27,10 @@ from query.answers import Answers, Filters, Page
 from query.coverage import Coverage
 from query.days import Days
 from query.details import Details
+from query.never import Never
 from query.rows import FIELDS, Row
 from query.stats import Stats
+from query.summary import Summary
 
 T = TypeVar("T")
 
@@ -79,6 +81,17 @@ class Remote:
         """The rows of a report by day and status; without a zone in UTC."""
         asked = {name: value for name, value in _spelled(filters).items() if value}
         return self.document(Days, "/v1/days", asked | ({"tz": str(zone)} if zone else {}))
+
+    def summary(self, by: str, *, since: str, until: str, limit: int | None) -> Summary:
+        """What was sent, by domain, login or sender."""
+        asked = _spelled({"since": since or None, "until": until or None})
+        asked |= {"by": by, "limit": "all" if limit is None else str(limit)}
+        return self.document(Summary, "/v1/summary", asked)
+
+    def never(self, filters: Filters) -> Never:
+        """What the journal can say of mail that a report does not find."""
+        asked = {name: value for name, value in _spelled(filters).items() if value}
+        return self.document(Never, "/v1/never", asked)
 
     def coverage(self) -> Coverage:
         """When capture was up, and the gaps."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from posttrail.cli import Globals
-from query import export, source, text_table
+from query import export, never, source, text_table
 from query.filters import DEFAULT_LIMIT, DIRECTIONS, STATUSES, parse, parse_limit
 
 if TYPE_CHECKING:
@@ -46,11 +46,17 @@ def report(
 ) -> int:
     """What happened to mail to or from ADDRESS, newest first; without it, to all mail."""
     rows = parse_limit(limit)
-    parse(filters, now_us=time.time_ns() // 1000)  # what means nothing is said before all else
+    query = parse(filters, now_us=time.time_ns() // 1000)  # what means nothing is said first
 
     def work(answers: "Answers") -> int:
         page = answers.page(filters, limit=rows, cursor=cursor, count=form == "table")
-        return write(page, form)
+        code = write(page, form)
+        if code and form == "table" and cursor is None and never.asked_by(query):
+            found = answers.never(filters)
+            if not found.rows:
+                for line in never.statement(found):
+                    text_table.say(line.strip())
+        return code
 
     return source.ask(options, work)
 

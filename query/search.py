@@ -69,6 +69,39 @@ def search(
                 yield found
 
 
+def sent(reader: Reader, window: Window, scope: Scope) -> Iterator[Message]:
+    """The messages that the scope is proven to have sent, newest first; all for an operator."""
+    terms: tuple[Term | None, ...] = (None,) if scope.operator else _login_terms(scope)
+    for message in _within(reader, terms, window, b""):
+        if scope.sees_whole(message):
+            yield redact.seen(message, scope)
+
+
+def claimed(reader: Reader, window: Window, scope: Scope) -> int | None:
+    """How many messages name a sender of the scope without its proof; None where too many to read.
+
+    For an operator nobody is a claimant.
+    """
+    terms: tuple[Term, ...] = (
+        *((keys.SENDER, name) for name in sorted(scope.mailboxes)),
+        *((keys.SENDER_DOMAIN, name) for name in sorted(scope.domains)),
+    )
+    if scope.operator or _hit_count(reader, terms, window, scope.delimiters) > _MOST_READ:
+        return None
+    named = _within(reader, terms, window, scope.delimiters)
+    return sum(scope.owns(message.sender) and not scope.sent(message) for message in named)
+
+
+def _within(
+    reader: Reader, terms: Iterable[Term | None], window: Window, parting: bytes
+) -> Iterator[Message]:
+    """Each message of a window that the terms may lead to, newest first."""
+    streams = [_messages(reader, term, window.since_us, window.until_us, parting) for term in terms]
+    for message in _distinct(merge(*streams, key=_order, reverse=True)):
+        if window.since_us <= message.time_us < window.until_us:
+            yield message
+
+
 class Counts(NamedTuple):
     """How many there are of each status."""
 
@@ -173,8 +206,14 @@ def _is_plain(query: Query) -> bool:
 def _scope_terms(scope: Scope) -> tuple[Term, ...]:
     return (
         *((keys.RECIPIENT, name) for name in sorted(scope.mailboxes)),
-        *((keys.LOGIN, name) for name in sorted(scope.mailboxes | scope.logins)),
         *((keys.RECIPIENT_DOMAIN, name) for name in sorted(scope.domains)),
+        *_login_terms(scope),
+    )
+
+
+def _login_terms(scope: Scope) -> tuple[Term, ...]:
+    return (
+        *((keys.LOGIN, name) for name in sorted(scope.mailboxes | scope.logins)),
         *((keys.LOGIN_DOMAIN, name) for name in sorted(scope.domains)),
     )
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from query import details, rows, stats
+from query import details, rows, stats, summary
 from query.answers import Answers, Page
 from query.cursor import spelled
 from query.explain import explain
@@ -30,6 +30,7 @@ MOST_ROWS: Final = 1000
 """Of a JSON document; ndjson and CSV have no end."""
 LIST: Final = frozenset({*NAMES, *params.PAGING})
 COUNTED: Final = frozenset({"by", "since", "until", "limit"})
+PEOPLE: Final = frozenset({"address", "sender", "recipient", "since", "until"})
 
 
 def routes() -> list[BaseRoute]:
@@ -39,6 +40,8 @@ def routes() -> list[BaseRoute]:
         Route("/v1/messages/{id:path}", message),
         Route("/v1/stats", statistics),
         Route("/v1/days", by_day),
+        Route("/v1/summary", summed_up),
+        Route("/v1/never", never),
         Route("/v1/coverage", coverage),
         Route("/v1/explain", explained),
         Route("/healthz", healthz),
@@ -123,6 +126,34 @@ async def statistics(request: Request) -> Response:
     if found is None:
         return unchanged(tag)
     return accept.document(asdict(found), {"ETag": tag})
+
+
+async def summed_up(request: Request) -> Response:
+    """What was sent."""
+    form = accept.form(request, accept.THING)
+    given = params.of(request, COUNTED)
+    by = given.get("by") or summary.BY[0]
+    if by not in summary.BY:
+        raise Problem(Kind.BAD_FILTER, f"by is one of {', '.join(summary.BY)}")
+    since, until = given.get("since", ""), given.get("until", "")
+    limit = params.limit(given, default=DEFAULT_LIMIT, most=None)
+    tag, found = await tagged(
+        request, form, lambda answers: answers.summary(by, since=since, until=until, limit=limit)
+    )
+    if found is None:
+        return unchanged(tag)
+    return accept.document(asdict(found), {"ETag": tag})
+
+
+async def never(request: Request) -> Response:
+    """Whether mail never reached this server."""
+    accept.form(request, accept.THING)
+    given = params.of(request, PEOPLE)
+    if not any(given.get(name) for name in PEOPLE - {"since", "until"}):
+        raise Problem(Kind.BAD_FILTER, "say sender, recipient, address or several of them")
+    filters = params.filters(given)
+    found = await service(request).read(caller(request), lambda answers: answers.never(filters))
+    return accept.document(asdict(found))
 
 
 async def coverage(request: Request) -> Response:

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from journal.records import REASONS
 from posttrail import __version__
-from query import shape, stats
+from query import shape, stats, summary
 from query.coverage import Coverage
 from query.days import Days
 from query.details import Details
@@ -22,8 +22,10 @@ from query.filters import DEFAULT_LIMIT, DIRECTIONS, NAMES, STATUSES
 from query.httpd import accept, api, params, problem
 from query.httpd.accept import Form
 from query.httpd.problem import Kind
+from query.never import Never
 from query.rows import Row
 from query.stats import Stats
+from query.summary import Summary
 from query.trace.asked import ENTRIES
 
 Document = dict[str, Any]
@@ -100,8 +102,12 @@ def document() -> Document:
         "/v1/messages": _get("The report, newest first.", Report, known, _list(), rows=True),
         "/v1/messages/{id}": _get("One message.", Details, known, [_path("id")], lines=True),
         "/v1/trace": _get("The way of an address.", None, known, _trace()),
-        "/v1/stats": _get("Rows counted.", Stats, known, _stats()),
+        "/v1/stats": _get("Rows counted.", Stats, known, _stats(stats.BY)),
         "/v1/days": _get("Rows by day.", Days, known, [*map(_query, (*NAMES, "tz"))]),
+        "/v1/summary": _get("What was sent.", Summary, known, _stats(summary.BY)),
+        "/v1/never": _get(
+            "Whether it never came.", Never, known, [*map(_query, sorted(api.PEOPLE))]
+        ),
         "/v1/coverage": _get("When capture was up.", Coverage, known, []),
         "/v1/explain": _get("A reply in plain words.", Explanation, known, _explain()),
         "/healthz": _get("Whether it answers.", Health, known, []),
@@ -184,14 +190,18 @@ def _list() -> list[Document]:
     return [*named, _query("limit", limit), _format(*accept.ROWS)]
 
 
-def _stats() -> list[Document]:
-    by = _query("by", {"enum": list(stats.BY)})
+def _stats(keys: tuple[str, ...]) -> list[Document]:
+    by = _query("by", {"enum": list(keys)})
     return [
         by,
         _query("since"),
         _query("until"),
         _query("limit", {"type": "integer", "minimum": 1}),
     ]
+
+
+def _people() -> list[Document]:
+    return [_query(name) for name in sorted(api.PEOPLE)]
 
 
 def _trace() -> list[Document]:

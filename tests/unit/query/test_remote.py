@@ -12,7 +12,7 @@ import pytest
 from journal.records import Status
 from posttrail import cli
 from posttrail.errors import RefusedError, TryAgainError, UnavailableError, UsageError
-from query import remote, report
+from query import remote, report, summary
 from query.answers import Answers
 from query.filters import Filters
 from query.local import Within
@@ -128,6 +128,14 @@ def test_documents_are_the_same(filled: Shelf, service: Served) -> None:
             ours = here.stats(by, since=since, until="", limit=2)
             if since != "9000d":  # a time ago is told by the clock
                 assert there.stats(by, since=since, until="", limit=2) == ours
+    for by in summary.BY:
+        sent = here.summary(by, since="2026-11-22", until="", limit=2)
+        assert there.summary(by, since="2026-11-22", until="", limit=2) == sent
+    for sender in ("anna@example.com", "nobody@example.test", "@example.com"):
+        for recipient in (None, "nobody@example.test"):
+            asked = {"sender": sender, "recipient": recipient, "since": "2026-11-20"}
+            asked["until"] = "2026-11-24"
+            assert there.never(asked) == here.never(asked)
     assert there.coverage() == here.coverage()
     asked = {"address": "@example.com", "since": "2026-11-20"}
     days = here.days(asked, zone=ZoneInfo("Asia/Tokyo"))
