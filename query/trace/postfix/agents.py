@@ -14,9 +14,10 @@ from typing import Final
 from query.trace.hosts import Way
 from query.trace.postfix.access import split_status
 from query.trace.postfix.local import LOCAL_ROUTER, LOCAL_TEXT
+from query.trace.postfix.patterns import Trust
 from query.trace.postfix.resolve import Resolved
 from query.trace.postfix.tables import TableError
-from query.trace.postfix.world import World, unknown
+from query.trace.postfix.world import World, said_of, unknown
 from query.trace.tree import Node, Source, Step, Verdict
 
 VIRTUAL_ROUTER: Final = "virtual_user"
@@ -45,6 +46,7 @@ class Agents:
             transport=resolved.transport,
             nexthop=resolved.nexthop or None,
             address_class=resolved.address_class or None,
+            notes=resolved.notes,
         )
         if resolved.found is not None:
             found = resolved.found
@@ -54,6 +56,7 @@ class Agents:
                 key=found.key,
                 value=found.value,
                 as_of=self.world.as_of(found),
+                notes=(*node.notes, *said_of(found)),
             )
         program = self.world.program(resolved.transport)
         match program:
@@ -121,7 +124,7 @@ class Agents:
         settings, service = self.world.settings, f"{resolved.transport}/unix"
         maps = settings.words("virtual_mailbox_maps", service)
         try:
-            answer = self.world.find(maps, address)
+            answer = self.world.find(maps, address, trust=Trust.PARANOID)
         except TableError as error:
             return replace(unknown(address, str(error), maps=maps), transport=resolved.transport)
         if answer is None:

@@ -2,14 +2,16 @@
 
 After trivial-rewrite(8), transport(5) and postconf(5): forms are completed, local domains are
 stripped until a foreign one stands, the domain decides the class, transport_maps decide before all
-but a virtual alias domain, relocated_maps end the way. Raises TableError. What cannot be seen
-through postmap(1): that trivial-rewrite skips patterns with ``$1`` in transport_maps.
+but a virtual alias domain, relocated_maps end the way. transport_maps and the tables by sender are
+read without rules that take ``$1`` from the address. Raises TableError.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from query.trace.nexthop import literal
 from query.trace.postfix import domains, keys, tokens
+from query.trace.postfix.patterns import Trust
 from query.trace.postfix.resolve import Resolved
 from query.trace.postfix.settings import Settings
 from query.trace.postfix.smtp_settings import own_addresses
@@ -42,6 +44,7 @@ class ComputedRouter:
         self._settings = settings
         self._tables = tables
         self._own: frozenset[str] | None = None
+        self._notes: list[str] = []  # of the address that is resolved
 
     def _get(self, name: str) -> str:
         return self._settings.get(name, SERVICE)
@@ -91,6 +94,7 @@ class ComputedRouter:
 
     def resolve(self, address: str, sender: str) -> Resolved:
         """Transport, next hop and class."""
+        self._notes = []
         here, recipient = self._stripped(address)
         domain = recipient.rpartition("@")[2]
         if self._get("resolve_numeric_domain") == "yes" and literal(domain):
@@ -101,6 +105,8 @@ class ComputedRouter:
             return Resolved(*BAD, recipient, "default", True, self.source, None)
         named = "local" if here else self._class(domain)
         channel, nexthop, found = self._by_class(named, domain, sender)
+        if not channel:  # trivial-rewrite(8) takes no empty transport
+            return Resolved("", "", recipient, "fail", False, self.source, None)
         if named != "virtual_alias":
             channel, nexthop, found = self._transported(
                 recipient, domain, (channel, nexthop, found)
@@ -108,7 +114,8 @@ class ComputedRouter:
         moved = self._maps("relocated_maps", recipient)
         if moved is not None:
             channel, nexthop, found = "error", f"5.1.6 User has moved to {moved.value}", moved
-        return Resolved(channel, nexthop, recipient, named, False, self.source, found)
+        notes = tuple(dict.fromkeys(self._notes))
+        return Resolved(channel, nexthop, recipient, named, False, self.source, found, notes)
 
     def _stripped(self, address: str) -> tuple[bool, str]:
         """Is it ours, and the recipient: local domains are taken off until a foreign one stands."""
@@ -188,21 +195,22 @@ class ComputedRouter:
         return channel, explicit or nexthop, found
 
     def _relayhost(self, domain: str, sender: str) -> tuple[str, Found | None]:
-        found = self._maps("sender_dependent_relayhost_maps", sender or self._null("relayhost"))
+        name = "sender_dependent_relayhost_maps"
+        found = self._maps(name, sender or self._null("relayhost"), trust=Trust.LITERAL)
         if found is None or found.value.upper() == "DUNNO":
             return self._get("relayhost") or domain, None
         return found.value, found
 
     def _by_sender(self, what: str, sender: str) -> Found | None:
         name = f"sender_dependent_{what}_maps"
-        found = self._maps(name, sender or self._null(what))
+        found = self._maps(name, sender or self._null(what), trust=Trust.LITERAL)
         return None if found is None or found.value.upper() == "DUNNO" else found
 
     def _null(self, what: str) -> str:
         """How the null sender is looked up."""
         return self._get(f"empty_address_{what}_maps_lookup_key") or "<>"
 
-    def _maps(self, setting: str, address: str) -> Found | None:
+    def _maps(self, setting: str, address: str, *, trust: Trust = Trust.ANY) -> Found | None:
         maps = self._words(setting)
         if not maps:
             return None
@@ -212,7 +220,14 @@ class ComputedRouter:
         )
         forms = keys.address_keys(address, self._delimiters(), local=local)
         wanted = ["<>"] if address == "<>" else list(forms)
-        return self._tables.find(maps, wanted)
+        return self._trusted(maps, wanted, trust)
+
+    def _trusted(self, maps: Sequence[str], wanted: Sequence[str], trust: Trust) -> Found | None:
+        found = self._tables.find(maps, wanted, trust=trust)
+        if trust is not Trust.ANY:
+            note = self._tables.skipped(maps, wanted, found, trust=trust)
+            self._notes += [note] if note else []
+        return found
 
     def _delimiters(self) -> keys.Delimiters:
         return keys.Delimiters(characters=self._get("recipient_delimiter"))
@@ -226,7 +241,9 @@ class ComputedRouter:
         full = keys.address_keys(address, self._delimiters(), local=False)
         forms = [key for key in full if not key.startswith("@")]
         forms += keys.domain_keys(domain, parents=self._parents("transport_maps"))
-        found = self._tables.find(maps, [*forms, "*"])
+        found = self._trusted(maps, forms, Trust.LITERAL)
+        if found is None:  # also patterns are asked for the star, as it stands for a whole key
+            found = self._trusted(maps, ["*"], Trust.LITERAL)
         if found is None:
             return so_far
         transport, _, nexthop = found.value.partition(":")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from query.trace.postfix import keys
+from query.trace.postfix.patterns import Trust
 from query.trace.postfix.tables import Found, TableError
 from query.trace.postfix.world import MOST_NODES, User, World, unknown
 from query.trace.tree import Node, Step, Verdict
@@ -123,7 +124,7 @@ class Local:
         come = deeper(come)
         maps = self.words("alias_maps")
         try:
-            found = self.world.tables.find(maps, _names(name)) if maps else None
+            found = self.world.trusted(maps, _names(name), Trust.PARANOID) if maps else None
             if found is None:
                 return None
             if name in come.above or come.level > MOST_LEVELS:
@@ -137,7 +138,7 @@ class Local:
     def _owned(self, name: str, maps: tuple[str, ...], come: Attributes) -> Attributes:
         """With the owner- alias as sender, where there is one (aliases(5))."""
         if self.world.delimiters.requests_special:
-            owner = self.world.tables.find(maps, [f"owner-{name}"])
+            owner = self.world.trusted(maps, [f"owner-{name}"], Trust.PARANOID)
             if owner is not None:
                 expanded = self.world.yes("expand_owner_alias", self.service)
                 named = keys.address_list(owner.value) if expanded else [f"owner-{name}"]

@@ -21,6 +21,7 @@ from query.trace.postfix.local import (
     members_of,
     same,
 )
+from query.trace.postfix.patterns import Trust
 from query.trace.postfix.tables import TableError
 from query.trace.postfix.world import FileText, User, unknown
 from query.trace.tree import Node, Step, Verdict
@@ -104,7 +105,8 @@ def _delegated(local: Local, parts: Parts, come: Attributes, name: str) -> Node 
     """``mailbox_transport``, ``fallback_transport`` and their tables, by the bare user."""
     maps = local.words(f"{name}_maps")
     try:
-        found = local.world.tables.find(maps, [keys.external(parts.user)]) if maps else None
+        wanted = [keys.external(parts.user)]
+        found = local.world.trusted(maps, wanted, Trust.LITERAL) if maps else None
     except TableError as error:
         return unknown(parts.address, str(error), maps=maps)
     where = found.value if found else local.world.settings.get(name, local.service)
@@ -126,7 +128,8 @@ def _stored(local: Local, parts: Parts, user: User) -> Node:
     """A command, a maildir or an mbox of the user."""
     maps = local.words("mailbox_command_maps")
     try:
-        found = local.world.tables.find(maps, [keys.external(parts.user)]) if maps else None
+        wanted = [keys.external(parts.user)]
+        found = local.world.trusted(maps, wanted, Trust.PARANOID) if maps else None
     except TableError as error:
         return unknown(parts.address, str(error), maps=maps)
     command = found.value if found else local.world.settings.get("mailbox_command", local.service)

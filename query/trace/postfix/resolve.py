@@ -46,6 +46,7 @@ class Resolved(NamedTuple):
     error: bool
     source: Source
     found: Found | None  # the entry of transport_maps, where it is known
+    notes: tuple[str, ...] = ()
 
 
 class Router(Protocol):

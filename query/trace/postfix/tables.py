@@ -1,27 +1,32 @@
 """Lookups in Postfix's tables through postmap(1), many keys at a time, kept for a minute.
 
-``postmap -q - TABLE`` reads keys and prints ``key TAB value`` for those it has. Exit code 1 means
-"nothing found" and "cannot be read" alike: words on stderr tell one from the other. A table behind
-``proxy:`` is asked directly, because the proxymap(8) socket is closed to others. Raises TableError.
+All tables of a round are asked at once, and whoever needs an answer waits for that table only: one
+that is stuck holds nobody else, and is not asked again for ``TROUBLE_KEPT_S``. Answers are kept
+until the table's files change or ``KEPT_S`` have gone by; the longest unused go first. A table
+behind ``proxy:`` is asked directly, because the proxymap(8) socket is closed to others. Raises
+TableError.
 """
 
 import os
 import re
-import subprocess
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from posttrail.errors import PosttrailError
-from query.trace.postfix.settings import program
+from query.trace.postfix import patterns
+from query.trace.postfix.patterns import Trust, is_pattern
+from query.trace.postfix.postmap import Asking, stamp_of
 
 KEPT_S: Final = 60.0
-TIMEOUT_S: Final = 10.0  # for all tables of one round together
+TROUBLE_KEPT_S: Final = 5.0  # why a table cannot be asked may be over soon
 MOST_KEPT: Final = 100_000  # answers
 _FILE: Final = re.compile(r"(?<=[:\s])/[^\s,{}]+")
+_SUFFIXES: Final = ("", ".db", ".lmdb", ".cdb")
 _BAD: Final = frozenset("\n\0")  # no key that postmap reads may have them
-_PATTERNS: Final = ("regexp:", "pcre:", "cidr:", "socketmap:", "tcp:", "randmap:", "fail:")
+_Stamp = tuple[tuple[int, int, int], ...]
 
 
 class Found(NamedTuple):
@@ -42,144 +47,195 @@ class TableError(PosttrailError):
         self.why = why
 
 
-class _Answer(NamedTuple):
-    at: float
-    value: str | None
-    why: str | None = None  # the table could not be asked
+class _Way(NamedTuple):
+    """How a table is asked: its name, and whether rules with ``$1`` are left out."""
+
+    table: str
+    literal: bool
 
 
 class Tables:
-    """All tables of one Postfix."""
+    """All tables of one Postfix; several callers may share them."""
 
-    def __init__(self, config: str = "", *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: str = "",
+        *,
+        clock: Callable[[], float] = time.time,
+        most: int = MOST_KEPT,
+    ) -> None:
         self._config = config
         self._clock = clock
-        self._kept: dict[tuple[str, str], _Answer] = {}
-        self._stamps: dict[str, tuple[int, ...]] = {}
-        self._lock = threading.RLock()  # several callers may share the answers
+        self._most = most
+        self._kept: OrderedDict[tuple[_Way, str], Asking] = OrderedDict()
+        self._stuck: dict[_Way, Asking] = {}
+        self._texts: dict[str, tuple[_Stamp, str | None]] = {}
+        self._lock = threading.Lock()  # of what is kept; never held while a process is started
         self.spawned = 0
 
     def prefetch(self, wanted: Iterable[tuple[str, str]]) -> None:
-        """Ask for all of (table, key) that is not known: one postmap a table, all at once."""
-        with self._lock:
-            self._prefetch(wanted)
+        """Ask for all of (table, key) that is not known: one postmap a table, all at once.
 
-    def _prefetch(self, wanted: Iterable[tuple[str, str]]) -> None:
-        now = self._clock()
-        wanted = list(dict.fromkeys(wanted))
-        self._forget_changed({table for table, _ in wanted})
-        missing: dict[str, list[str]] = {}
-        for table, key in wanted:
-            known = self._kept.get((table, key))
-            if key and not _BAD & set(key) and (known is None or now - known.at > KEPT_S):
-                missing.setdefault(table, []).append(key)
-        if len(self._kept) > MOST_KEPT:
-            self._kept.clear()
-        running = [(table, keys, self._start(table)) for table, keys in missing.items()]
-        until = time.monotonic() + TIMEOUT_S
-        for table, keys, process in running:
-            self._take(table, keys, process, now=now, until=until)
+        Waits for none of them.
+        """
+        self._ask([(_Way(table, literal=False), key) for table, key in wanted])
 
-    def _forget_changed(self, tables: Iterable[str]) -> None:
-        """What a table said is not kept when its file has changed."""
-        for table in tables:
-            stamp = stamp_of(table)
-            if self._stamps.setdefault(table, stamp) != stamp:
-                self._stamps[table] = stamp
-                self._kept = {key: each for key, each in self._kept.items() if key[0] != table}
-
-    def find(self, maps: Sequence[str], keys: Sequence[str]) -> Found | None:
+    def find(
+        self, maps: Sequence[str], keys: Sequence[str], *, trust: Trust = Trust.ANY
+    ) -> Found | None:
         """The first that is found: each key over all tables before the next key (maps_find)."""
-        with self._lock:
-            return self._find(maps, keys)
-
-    def _find(self, maps: Sequence[str], keys: Sequence[str]) -> Found | None:
+        ways = [self._way(table, trust) for table in maps]
         asked = [
-            (table, key)
+            (way, key)
             for place, key in enumerate(keys)
-            for table in maps
-            if place == 0 or not is_pattern(table)
+            for way in ways
+            if place == 0 or not is_pattern(way.table)
         ]
-        self.prefetch(asked)
-        for table, key in asked:
-            answer = self._kept.get((table, key))
-            if answer is None:
-                continue
-            if answer.why is not None:
-                raise TableError(table, answer.why)
-            if answer.value is not None:
-                return Found(table, key, answer.value, answer.at)
+        answers = self._ask([each for each in asked if not _refused(each[0].table, trust)])
+        for way, key in asked:
+            why = _refused(way.table, trust)
+            if why is not None:
+                raise TableError(way.table, why)
+            asking = answers.get((way, key))
+            value = None if asking is None else self._value(asking, way, key)
+            if asking is not None and value is not None:
+                return Found(way.table, key, value, asking.at)
         return None
 
-    def _start(self, table: str) -> "subprocess.Popen[str]":
-        self.spawned += 1
-        where = ["-c", self._config] if self._config else []
-        return subprocess.Popen(
-            [program("postmap"), *where, "-q", "-", table.removeprefix("proxy:")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="surrogateescape",
+    def skipped(
+        self, maps: Sequence[str], keys: Sequence[str], found: Found | None, *, trust: Trust
+    ) -> str | None:
+        """What to say where a rule would have fired that ``trust`` forbids; None: no such rule."""
+        if not any(self._way(table, trust).literal for table in maps):
+            return None
+        otherwise = self.find(maps, keys)
+        if otherwise is None or otherwise[:3] == (found[:3] if found else None):
+            return None
+        return (
+            f"a rule of {otherwise.table} for {otherwise.key} is ignored: its result takes text"
+            " from the address ($1), which Postfix does not allow here"
         )
 
-    def _take(
-        self,
-        table: str,
-        keys: Sequence[str],
-        process: "subprocess.Popen[str]",
-        *,
-        now: float,
-        until: float,
-    ) -> None:
-        why: str | None = None
-        try:
-            output, errors = process.communicate(
-                "\n".join(keys) + "\n", timeout=max(0.1, until - time.monotonic())
-            )
-            why = trouble(process.returncode, errors)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            output, _ = process.communicate()
-            why = f"no answer within {TIMEOUT_S:.0f} s"
-        values = values_of(output)
-        for key in keys:
-            value = values.get(key)
-            self._kept[table, key] = _Answer(now, value, why if value is None else None)
+    def _way(self, table: str, trust: Trust) -> _Way:
+        if trust is Trust.ANY or not re.search(r"(?:regexp|pcre):", table):
+            return _Way(table, literal=False)
+        return _Way(table, literal=self._literal(table) is not None)
 
+    def _literal(self, table: str) -> str | None:
+        """The text of the rules that are left of a table of patterns; None: nothing is left out."""
+        stamp = stamp_of(_paths(table))
+        known = self._texts.get(table)
+        if known is None or known[0] != stamp:
+            left: list[str] = []
 
-def stamp_of(table: str) -> tuple[int, ...]:
-    """When the files that the table's name names were changed; -1 for one that is not there."""
-    stamps = []
-    for path in _FILE.findall(table):
-        for suffix in ("", ".db", ".lmdb", ".cdb"):
+            def kept(text: str) -> str:
+                left.append(text)
+                return "-"
+
             try:
-                stamps.append(os.stat(path + suffix).st_mtime_ns)
+                patterns.literal(table, _text, kept)
             except OSError:
-                stamps.append(-1)
-    return tuple(stamps)
+                left = []  # postmap says why it cannot be read
+            known = (stamp, "".join(left) if left else None)
+            self._texts[table] = known
+        return known[1]
+
+    def _ask(self, wanted: Iterable[tuple[_Way, str]]) -> dict[tuple[_Way, str], Asking]:
+        """Who answers for each; what is not known is asked now."""
+        asked = [each for each in dict.fromkeys(wanted) if each[1] and not _BAD & set(each[1])]
+        stamps = {way: stamp_of(_paths(way.table)) for way in dict.fromkeys(w for w, _ in asked)}
+        now = self._clock()
+        answers: dict[tuple[_Way, str], Asking] = {}
+        with self._lock:
+            missing: dict[_Way, list[str]] = {}
+            for way, key in asked:
+                known = self._known(way, key, now, stamps[way])
+                if known is None:
+                    missing.setdefault(way, []).append(key)
+                else:
+                    answers[way, key] = known
+            fresh = [Asking(way.table, keys, now, stamps[way]) for way, keys in missing.items()]
+            for way, asking in zip(missing, fresh, strict=True):
+                for key in asking.keys:
+                    self._kept[way, key] = answers[way, key] = asking
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+            self.spawned += len(fresh)
+        for way, asking in zip(missing, fresh, strict=True):
+            self._start(way, asking)
+        return answers
+
+    def _known(self, way: _Way, key: str, now: float, stamp: _Stamp) -> Asking | None:
+        """Needs the lock."""
+        stuck = self._stuck.get(way)
+        if stuck is not None:
+            if stuck.stamp == stamp and now - stuck.at <= TROUBLE_KEPT_S:
+                return stuck
+            del self._stuck[way]
+        known = self._kept.get((way, key))
+        if known is None:
+            return None
+        kept_s = KEPT_S if known.why is None else TROUBLE_KEPT_S
+        if known.stamp != stamp or now - known.at > kept_s:
+            return None
+        self._kept.move_to_end((way, key))
+        return known
+
+    def _start(self, way: _Way, asking: Asking) -> None:
+        if ":" not in way.table:  # postmap would take it for a table of the default type
+            asking.failed(f'expecting "type:name" form instead of "{way.table}"')
+            return
+        if not way.literal:
+            asking.start(self._config, patterns.direct(way.table))
+            return
+        files: list[int] = []
+
+        def kept(text: str) -> str:
+            file = os.memfd_create("rules")
+            files.append(file)
+            os.write(file, text.encode("utf-8", "surrogateescape"))
+            return f"/dev/fd/{file}"
+
+        try:
+            named = patterns.literal(patterns.direct(way.table), _text, kept)
+            asking.start(self._config, named, inherited=files)
+        except OSError as error:
+            asking.failed(error.strerror or str(error))
+        finally:
+            for file in files:
+                os.close(file)
+
+    def _value(self, asking: Asking, way: _Way, key: str) -> str | None:
+        asking.done.wait()
+        value = asking.values.get(key)
+        if value:
+            return value
+        if value is not None:
+            raise TableError(way.table, f"an empty result for {key}, which Postfix takes for none")
+        if asking.why is None:
+            return None
+        if asking.stuck:
+            with self._lock:
+                self._stuck[way] = asking
+        if asking.alone:
+            raise TableError(way.table, asking.why)
+        alone = Asking(way.table, [key], self._clock(), asking.stamp)
+        with self._lock:
+            self._kept[way, key] = alone
+            self.spawned += 1
+        self._start(way, alone)
+        return self._value(alone, way, key)
 
 
-def values_of(output: str) -> dict[str, str]:
-    """``key TAB value`` lines."""
-    parts = (line.partition("\t") for line in output.split("\n"))
-    return {key: value for key, tab, value in parts if tab}
+def _refused(table: str, trust: Trust) -> str | None:
+    return patterns.forbidden(table) if trust is Trust.PARANOID else None
 
 
-def trouble(code: int, errors: str) -> str | None:
-    """Why a table could not be asked, in postmap's words without its own name."""
-    lines = [line for line in errors.splitlines() if "fatal:" in line or "error:" in line]
-    if lines:
-        return lines[-1].partition("postmap: ")[2].removeprefix("fatal: ") or lines[-1]
-    if code not in (0, 1):
-        return f"postmap ended with {code}"
-    return None
+def _paths(table: str) -> list[str]:
+    """The files that the table's name names, and their indexes."""
+    return [path + suffix for path in _FILE.findall(table) for suffix in _SUFFIXES]
 
 
-def is_pattern(table: str) -> bool:
-    """Is it asked with full addresses only?"""
-    name = table.removeprefix("proxy:")
-    if name.startswith(("unionmap:", "pipemap:")):
-        return any(each in name for each in _PATTERNS)
-    return name.startswith(_PATTERNS)
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+        return stream.read()

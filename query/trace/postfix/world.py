@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, Protocol
 
 from posttrail.errors import PosttrailError
 from query.trace.postfix import keys
+from query.trace.postfix.patterns import Trust, is_random
 from query.trace.postfix.resolve import Resolved, Router
 from query.trace.postfix.tables import Found
 from query.trace.tree import Node, Source, Step, Verdict
@@ -59,7 +60,12 @@ class TablesLike(Protocol):
     """What the walk needs of ``Tables``."""
 
     def prefetch(self, wanted: Iterable[tuple[str, str]]) -> None: ...
-    def find(self, maps: Sequence[str], keys: Sequence[str]) -> Found | None: ...
+    def find(
+        self, maps: Sequence[str], keys: Sequence[str], *, trust: Trust = Trust.ANY
+    ) -> Found | None: ...
+    def skipped(
+        self, maps: Sequence[str], keys: Sequence[str], found: Found | None, *, trust: Trust
+    ) -> str | None: ...
 
 
 class User(NamedTuple):
@@ -164,13 +170,23 @@ class World:
         local = bool(domain) and self.is_local(domain)
         return keys.address_keys(address, self.delimiters, local=local)
 
-    def find(self, maps: Sequence[str], address: str) -> tuple[Found, str] | None:
+    def find(
+        self, maps: Sequence[str], address: str, *, trust: Trust = Trust.ANY
+    ) -> tuple[Found, str] | None:
         """What the tables say of an address, and the extension that was left unmatched."""
         if not maps:
             return None
         forms = self.keys_of(address)
-        found = self.tables.find(maps, list(forms))
+        found = self.trusted(maps, list(forms), trust)
         return None if found is None else (found, keys.unmatched_of(forms, found.key))
+
+    def trusted(self, maps: Sequence[str], wanted: Sequence[str], trust: Trust) -> Found | None:
+        """What the tables say to a program that does not trust all they can say."""
+        found = self.tables.find(maps, wanted, trust=trust)
+        if trust is not Trust.ANY:
+            note = self.tables.skipped(maps, wanted, found, trust=trust)
+            self.notes += [note] if note else []
+        return found
 
     def ahead(
         self,
@@ -241,7 +257,13 @@ class World:
             value=found.value,
             as_of=self.as_of(found),
             children=tuple(children),
+            notes=said_of(found),
         )
+
+
+def said_of(found: Found) -> tuple[str, ...]:
+    """What is to be known of a table's answer."""
+    return ("the table answers at random: the next mail may go otherwise",) * is_random(found.table)
 
 
 def unknown(address: str, why: str, *, maps: Sequence[str] = ()) -> Node:

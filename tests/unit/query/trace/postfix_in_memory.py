@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from query.trace.hosts import Way
+from query.trace.postfix.patterns import Trust
 from query.trace.postfix.queue import Queue
 from query.trace.postfix.resolve import Resolved
 from query.trace.postfix.tables import Found, TableError
@@ -95,7 +96,9 @@ class Tables:
         self.rounds += 1
         self.asked += list(wanted)
 
-    def find(self, maps: Sequence[str], keys: Sequence[str]) -> Found | None:
+    def find(
+        self, maps: Sequence[str], keys: Sequence[str], *, trust: Trust = Trust.ANY
+    ) -> Found | None:
         for key in keys:
             for name in maps:
                 table = self.tables.get(name, {})
@@ -107,6 +110,11 @@ class Tables:
                     value = table.get(key.lower())
                 if value is not None:
                     return Found(name, key, value, self.at)
+        return None
+
+    def skipped(
+        self, maps: Sequence[str], keys: Sequence[str], found: Found | None, *, trust: Trust
+    ) -> str | None:
         return None
 
     def _pattern(self, table: Mapping[str, str], key: str) -> str | None:
