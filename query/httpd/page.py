@@ -29,6 +29,7 @@ from query.httpd.service import caller, service
 from query.httpd.tracing import traced
 from query.httpd.view import Clock, generated, link, render
 from query.language import Language
+from query.never import Never
 from query.rows import Row
 
 SINCE: Final = "30d"
@@ -73,6 +74,15 @@ RELATIONS: Final = {
     "notice": "There was a notice",
     "late_bounce": "It came back with",
 }
+NEAR: Final = {
+    "sender": "From this sender",
+    "sender_domain": "From this domain",
+    "client": "Refused from this client",
+    "recipient": "Refused to this recipient",
+}
+"""What was seen instead of a mail that never came (query.never)."""
+GROUPS: Final = {"domain": "Domain", "login": "Login", "sender": "Sender"}
+"""What a summary can be by (query.summary)."""
 VERDICTS: Final = {
     "ok": "will be delivered",
     "discarded": "will be thrown away",
@@ -105,7 +115,7 @@ STEPS: Final = {
 
 def sentences() -> list[str]:
     """The sentences of the tables above, for the catalogue."""
-    tables = (COLUMNS, DIRECTIONS, RELATIONS, VERDICTS, STEPS)
+    tables = (COLUMNS, DIRECTIONS, RELATIONS, NEAR, GROUPS, VERDICTS, STEPS)
     return [word for table in tables for word in table.values()]
 
 
@@ -118,11 +128,17 @@ class Report:
     counts: Mapping[str, int]
     counted: str
     days: Days | None
+    never: Never | None  # where nothing was found of somebody's mail
 
 
 def routes() -> list[BaseRoute]:
     """What is served here."""
-    return [Route("/", report), Route("/message/{id}", message), Route("/trace", trace)]
+    return [
+        Route("/", report),
+        Route("/message/{id}", message),
+        Route("/trace", trace),
+        Route("/summary", summary),
+    ]
 
 
 def spoken(request: Request) -> Language:
@@ -163,7 +179,7 @@ async def report(request: Request) -> Response:
     if pasted is not None:
         kept = {name: given[name] for name in ("lang", "tz") if given.get(name)}
         return RedirectResponse(link(f"/message/{pasted}", kept), status_code=303)
-    values: dict[str, Any] = {"error": None, "rows": [], "next": None, "counts": {}, "days": None}
+    values: dict[str, Any] = {"error": None, "rows": [], "next": None, "never": None, "traced": ""}
     clock = Clock()
     try:
         clock = Clock(given.get("tz", ""))
@@ -172,7 +188,7 @@ async def report(request: Request) -> Response:
         found = await _found(request, given, asked, clock)
         values |= _values(found, given, spoken(request))
     except UsageError as error:
-        values |= {"error": str(error), "understood": {}, "picture": "", "counted": "row"}
+        values |= {"error": str(error), "understood": {}, "picture": "", "counts": {}}
     values |= frame(request, given, clock, "report") | _form(given)
     template = "print.html" if given.get("print") == "1" and not values["error"] else "report.html"
     status = 400 if values["error"] else 200
@@ -203,11 +219,23 @@ async def _found(
         drawn = None
         if not printed and rows:
             drawn = answers.days({**asked, "status": None}, zone=clock.zone)
+        people = not rows and not printed and cursor is None and _is_of_people(asked)
         return Report(
-            rows=rows, next=page.next, counts=page.counts, counted=page.counted, days=drawn
+            rows=rows,
+            next=page.next,
+            counts=page.counts,
+            counted=page.counted,
+            days=drawn,
+            never=answers.never(asked) if people else None,
         )
 
     return await service(request).read(caller(request), ask)
+
+
+def _is_of_people(asked: Mapping[str, str | None]) -> bool:
+    """Whether a search is about whose mail and when, and nothing else."""
+    named = {name for name, value in asked.items() if value} - {"since", "until"}
+    return bool(named) and named <= {"address", "sender", "recipient"}
 
 
 def _values(found: Report, given: Mapping[str, str], words: Language) -> dict[str, Any]:
@@ -223,11 +251,24 @@ def _values(found: Report, given: Mapping[str, str], words: Language) -> dict[st
         "counted": found.counted,
         "caption": caption % {"n": count},
         "days": found.days,
+        "never": found.never,
+        "near": NEAR,
         "days_most": days.MOST_ROWS,
         "picture": picture.bars(found.days, words) if found.days else "",
         "export": link("/v1/messages", _searched(given), limit="all"),
+        "traced": _traced(given),
         "events": "" if given.get("cursor") else link("/v1/events", _searched(given)),
     }
+
+
+def _traced(given: Mapping[str, str]) -> str:
+    """Where the trace of the address is that a report was asked for; empty without one."""
+    asked, _ = filters_of(given)
+    address = asked.get("address") or asked.get("recipient") or ""
+    if not address or address.startswith("@") or given.get("cursor"):
+        return ""
+    kept = {name: given[name] for name in ("lang", "tz") if given.get(name)}
+    return link("/trace", kept, address=address)
 
 
 def _searched(given: Mapping[str, str]) -> dict[str, str]:
@@ -246,8 +287,6 @@ def _form(given: Mapping[str, str]) -> dict[str, Any]:
         "directions": DIRECTIONS,
         "chosen": [token for token in given.get("status", "").split(",") if token],
         "kept": link("", kept),
-        "never": None,
-        "tree": None,
     }
 
 
@@ -276,7 +315,7 @@ async def message(request: Request) -> Response:
 
 async def trace(request: Request) -> Response:
     """Address Trace: the tree of an address."""
-    given = params.of(request, {"address", "sender", "entry", "tz"})
+    given = params.of(request, {"address", "sender", "entry", "tz", "part"})
     words, clock, status = spoken(request), Clock(given.get("tz", "")), 200
     values: dict[str, Any] = {"tree": None, "error": None}
     if given.get("address"):
@@ -294,7 +333,30 @@ async def trace(request: Request) -> Response:
         "verdicts": VERDICTS,
         "steps": STEPS,
     }
-    return HTMLResponse(render(words, "trace.html", values), status_code=status)
+    template = "part.html" if given.get("part") else "trace.html"
+    return HTMLResponse(render(words, template, values), status_code=status)
+
+
+async def summary(request: Request) -> Response:
+    """Sent Summary: what was sent, by domain or by login."""
+    given = params.of(request, {"by", "since", "until", "tz"})
+    words, clock, status = spoken(request), Clock(given.get("tz", "")), 200
+    by = given.get("by") if given.get("by") in GROUPS else "domain"
+    values: dict[str, Any] = {"error": None, "found": None}
+    try:
+        values["found"] = await service(request).read(
+            caller(request),
+            lambda answers: answers.summary(
+                by or "domain",
+                since=given.get("since") or SINCE,
+                until=given.get("until", ""),
+                limit=MOST_ROWS,
+            ),
+        )
+    except UsageError as error:
+        values["error"], status = str(error), 400
+    values |= frame(request, given, clock, "summary") | {"by": by, "groups": GROUPS}
+    return HTMLResponse(render(words, "summary.html", values), status_code=status)
 
 
 def _envelope(found: Details, words: Language) -> list[tuple[str, str | None]]:

@@ -21,6 +21,18 @@ for (const place of document.querySelectorAll("[data-live]")) {
   addEventListener("pagehide", () => stream.close());
 }
 
+// data-part: a piece of a page that may take its time, such as a trace. Our own server has escaped it.
+for (const place of document.querySelectorAll("[data-part]")) {
+  fetch(place.dataset.part, { headers: { Accept: "text/html" } })
+    .then((answer) => answer.text())
+    .then((text) => {
+      const page = new DOMParser().parseFromString(text, "text/html");
+      const found = page.querySelectorAll(".tree, .note, p.hint");
+      if (found.length) place.replaceChildren(...page.body.childNodes);
+    })
+    .catch(() => {});
+}
+
 for (const button of document.querySelectorAll("button[data-print]")) {
   button.addEventListener("click", () => print());
 }

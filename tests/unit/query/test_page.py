@@ -128,6 +128,25 @@ def test_a_printed_report_has_all_rows_and_says_what_it_is(shelf: Shelf) -> None
     assert f"since <bdi>{SINCE}" in shown
 
 
+def test_mail_that_was_not_found_is_answered_with_what_is_known(shelf: Shelf) -> None:
+    shelf.put(row(b"bob@example.com"), sender=b"other@example.net")
+    shown = Browser(shelf).get(f"/?sender=alice@example.net&since={SINCE}").text
+    assert "It was not seen." in shown  # nobody was recording
+    assert "From this domain" in shown
+    assert "other@example.net" in shown
+    assert "No mail answers this search." in Browser(shelf).get("/?text=nothing").text
+
+
+def test_the_sent_summary_counts_what_was_sent(shelf: Shelf) -> None:
+    shelf.put(row(b"bob@example.org"), login=b"alice@example.com", sender=b"alice@example.com")
+    browser = Browser(shelf)
+    shown = browser.get(f"/summary?by=login&since={SINCE}")
+    assert shown.status_code == 200
+    assert "alice@example.com" in shown.text
+    assert "Nothing was sent" in browser.get("/summary?until=2020-01-01&since=2019-01-01").text
+    assert browser.get("/summary?since=bogus").status_code == 400
+
+
 HOSTILE = b"<script>alert(1)</script>\"' onload=x \x1b[2J \xe2\x80\xae =1+1 \xff"
 
 
@@ -140,7 +159,13 @@ def test_text_from_mail_makes_no_element_and_no_control_character(shelf: Shelf) 
     browser = Browser(shelf)
     columns = "&".join(f"columns={name}" for name in page.COLUMNS)
     plain = f"/?since={SINCE}&{columns}"
-    paths = [plain, f"{plain}&print=1", "/?q=%3Cscript%3E%1b", "/?since=%3Cb%3E%e2%80%ae"]
+    paths = [
+        plain,
+        f"{plain}&print=1",
+        f"/summary?since={SINCE}&by=sender",
+        "/?q=%3Cscript%3E%1b",
+        "/?since=%3Cb%3E%e2%80%ae",
+    ]
     link = re.search(r'href="(/message/[^"#]+)', browser.get(plain).text)
     assert link
     for path in (*paths, link[1]):
