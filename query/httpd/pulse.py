@@ -35,10 +35,11 @@ class Pulse:
 
     async def beat(self) -> None:
         """Turn after turn, until cancelled."""
+        await self._turn()
         daemon.notify("READY=1")
         while True:
-            await self._turn()
             await asyncio.sleep(TURN_S)
+            await self._turn()
 
     async def _turn(self) -> None:
         if await self.answers():
