@@ -32,6 +32,7 @@ from posttrail.errors import (
 )
 
 PROGRAMS: Final = ("posttrail-milterd", "posttrail-trackd")
+QUERYD: Final = "posttrail-queryd"  # mail is recorded without it, too
 TRACED: Final = "posttrail-traced"  # mail is recorded without it, too
 _MTAS: Final = ("postconf", "sendmail", "exim", "exim4")
 _SBIN: Final = "/usr/sbin:/usr/local/sbin:/sbin:/usr/lib"
@@ -150,6 +151,7 @@ def run(given: Globals) -> int:
     make_run_directory(given.config.run.directory)
     options = ["--config", str(given.config_file)] if given.config_file else []
     children = [Child(name, [program(name), *options]) for name in PROGRAMS]
+    children.append(Child(QUERYD, [program(QUERYD), *options], vital=False))
     if has_mta():
         children.append(Child(TRACED, [program(TRACED), *options], vital=False))
     return supervise(children, Stop())

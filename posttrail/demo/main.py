@@ -94,6 +94,9 @@ def watch(running: Stage, stop: Stop) -> None:
     ports = running.lab.ports
     say(f"settled. It stays up until Ctrl-C. Send more: SMTP to 127.0.0.1 port {ports.mx}")
     say(f"Look closer: {' '.join(running.posttrail())} report alice@example.com")
+    if link := running.link(mails.ALICE):
+        say(f"Track Delivery as {mails.ALICE}, in a browser (the link works once): {link}")
+    say(f"All mail over HTTP: curl --unix-socket {running.socket} http://posttrail/v1/messages")
     screen = Screen(running)
     screen.shown = running.rows()
     while not stop.wait(2 * POLL_S):

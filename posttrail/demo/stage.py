@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from posttrail.demo.sinks import Sinks
 from posttrail.errors import UnavailableError, UsageError
 from posttrail.run import program
 
+LINK_S = 5.0
 READY_S = 20
 STOP_S = 30
 
@@ -36,6 +38,22 @@ class Stage:
     lab: Lab
     journal: Path
     config: Path
+    socket: Path  # of posttrail-queryd
+
+    def link(self, address: str) -> str | None:
+        """A link that opens the page as this mailbox, once; None where nobody answers."""
+        connection = HTTPConnection("posttrail", timeout=LINK_S)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        try:
+            connection.sock.settimeout(LINK_S)
+            connection.sock.connect(str(self.socket))
+            body = json.dumps({"address": address})
+            connection.request("POST", "/v1/links", body, {"Content-Type": "application/json"})
+            return str(json.load(connection.getresponse())["url"])
+        except (OSError, HTTPException, ValueError, KeyError):
+            return None
+        finally:
+            connection.close()
 
     def report(self, *options: str) -> subprocess.CompletedProcess[str]:
         """``posttrail report`` with its output captured."""
@@ -60,15 +78,28 @@ def stage(directory: Path) -> Iterator[Stage]:
         lab = Lab(directory / "postfix", sinks=sinks.ports)
         lab.prepare()
         config = directory / "posttrail.toml"
-        config.write_text(configuration(directory, lab))
+        port = free_port()
+        config.write_text(configuration(directory, lab, port))
         stack.enter_context(programs(config, directory / "programs.log"))
         _wait_for(lab.milter_socket, directory / "programs.log")
         stack.callback(lab.stop)
         lab.start()
-        yield Stage(lab=lab, journal=directory / "journal", config=config)
+        yield Stage(
+            lab=lab,
+            journal=directory / "journal",
+            config=config,
+            socket=directory / "run" / "queryd.sock",
+        )
 
 
-def configuration(directory: Path, lab: Lab) -> str:
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def configuration(directory: Path, lab: Lab, port: int) -> str:
     """posttrail.toml for this Postfix. JSON strings are TOML strings."""
     tables: dict[str, dict[str, Any]] = {
         "journal": {
@@ -87,6 +118,12 @@ def configuration(directory: Path, lab: Lab) -> str:
             "mta": "postfix",
             "config": str(lab.etc),
             "socket": str(directory / "run" / "traced.sock"),
+        },
+        "query": {
+            "socket": str(directory / "run" / "queryd.sock"),
+            "state": str(directory / "state" / "state.sqlite"),
+            "tcp": f"127.0.0.1:{port}",
+            "base_url": f"http://127.0.0.1:{port}",
         },
     }
     return "\n".join(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 from posttrail.demo.lab import Lab
 from posttrail.demo.postfix_files import INSIDE_CLIENT
 from posttrail.demo.sinks import Sinks
-from posttrail.demo.stage import Stage, configuration, folder
+from posttrail.demo.stage import Stage, configuration, folder, free_port
 from posttrail.run import program
 
 WAIT_S = 60.0
@@ -74,9 +74,14 @@ class Parts:
         self.state = state  # where spool and journal are
         self.lab = lab
         self.config = directory / "posttrail.toml"
-        self.config.write_text(configuration(state, lab))
+        self.config.write_text(configuration(state, lab, free_port()))
         (state / "run").mkdir(exist_ok=True)
-        self.stage = Stage(lab=lab, journal=state / "journal", config=self.config)
+        self.stage = Stage(
+            lab=lab,
+            journal=state / "journal",
+            config=self.config,
+            socket=state / "run" / "queryd.sock",
+        )
         self.milterd = self._program("milterd", "posttrail-milterd")
         self.trackd = self._program("trackd", "posttrail-trackd")
         self.both = Program(

@@ -102,7 +102,8 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         asked = json.loads(self.rfile.readline())
-        question = Question(**asked)
+        named = {name: asked[name] for name in ("address", "sender", "entry")}
+        question = Question(**named)
         self.wfile.write(document.line(trace(question)).encode())
 
 
@@ -112,7 +113,7 @@ def trace(question: Question) -> Trace:
     if name.endswith(("@example.com", "@hosted.example")):
         inside = Node(
             address=name, step=Step.DELIVER, address_class="virtual_mailbox", transport="lmtp",
-            nexthop="inet:10.9.8.7:24", table="hash:/etc/postfix/canary", text="via 10.9.8.7",
+            nexthop="inet:10.9.8.7:24", table="hash:/etc/postfix/canary", text="virtual_user to local delivery",
             router="virtual_user", mailbox="/var/canary",
         )  # fmt: skip
         outside = _outside("other@example.net")

@@ -243,11 +243,6 @@ def test_a_mailbox_traces_itself_and_strangers_but_no_neighbour(shelf: Shelf, as
     assert "canary" not in own.text
     assert "10.9.8.7" not in own.text
     assert "other@example.net" not in own.text
-    inside, outside = own.json()["root"]["children"]
-    assert (inside["address"], outside["text"]) == (
-        "anna@example.com",
-        "forwarded to another address",
-    )
     stranger = client.get("/v1/trace?address=x@example.net").json()["root"]
     assert stranger["hosts"][0]["name"] == "mx.example.net"
     for neighbour in ("bert@example.com", "x@hosted.example", "bert"):

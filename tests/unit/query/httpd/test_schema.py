@@ -17,6 +17,8 @@ from tests.unit.query.httpd.conftest import ROOT, Asked, service, traced_at
 from tests.unit.query.test_show import EVENTS, ROWS
 
 PATHS = sorted(openapi.document()["paths"])
+VARIED = [path for path in PATHS if openapi.document()["paths"][path]["get"]["parameters"]]
+"""Those with parameters; the others have one request each."""
 SHORT = 300
 LONG = 5000
 CHECKS = [
@@ -62,12 +64,13 @@ def sent(app: Asked, path: str, count: int) -> None:
 @pytest.mark.parametrize("path", PATHS)
 def test_what_is_sent_is_answered_as_the_document_says(app: Asked, path: str) -> None:
     before = app.service.answered.copy()
-    sent(app, path, -(-SHORT // len(PATHS)))
-    assert sum((app.service.answered - before).values()) >= 5
+    sent(app, path, -(-SHORT // len(VARIED)))
+    answered = sum((app.service.answered - before).values())
+    assert answered >= (SHORT // len(VARIED) if path in VARIED else 1)
     assert app.service.answered["5xx"] == 0
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("path", PATHS)
 def test_5000_requests_have_no_5xx(app: Asked, path: str) -> None:
-    sent(app, path, -(-LONG // len(PATHS)))
+    sent(app, path, -(-LONG // len(VARIED)))
