@@ -62,6 +62,7 @@ class Shelf:
         at_us: int = NOON_US,
         events: tuple[Event, ...] = (),
         first_seen_us: int | None = None,
+        commit: bool = True,
         **changes: object,
     ) -> Message:
         """Write a message; its id is of ``first_seen_us``."""
@@ -76,7 +77,8 @@ class Shelf:
         )  # fmt: skip
         message = plain._replace(**changes)  # type: ignore[arg-type]
         self.writer.put(Record(message, events, ()), None)
-        self.writer.commit()
+        if commit:
+            self.writer.commit()
         return message
 
     def close(self) -> None:
