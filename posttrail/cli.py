@@ -38,6 +38,9 @@ VERBS: Final[dict[str, Verb]] = {
     "explain-line": Verb("milterd.track.explain_line:verb", "What a log line is understood as."),
     "check": Verb("query.check:check", "Read the whole journal and name damage."),
     "trace": Verb("query.trace.verb:trace", "The path that mail to an address will take."),
+    "token": Verb("query.token_verb:verb", "Make, list and revoke tokens for programs."),
+    "link": Verb("query.link_verb:verb", "A link that opens one mailbox's page, once."),
+    "audit": Verb("query.audit_verb:verb", "Who looked at whose mail."),
     "run": Verb("posttrail.run:run", "Run the programs in the foreground."),
     "demo": Verb("posttrail.demo.main:demo", "Try it out on a private Postfix."),
 }

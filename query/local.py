@@ -135,9 +135,20 @@ def _opened(options: Globals, work: Callable[[Answers], int]) -> int:
     journal, everything = options.journal, Scope.all(delimiters=options.config.query.delimiters)
     reader = Reader.open(journal)
     try:
-        return work(Within(Local(reader, journal_key=days.read_key(journal)), everything))
+        return work(_within(options, Local(reader, journal_key=days.read_key(journal)), everything))
     finally:
         reader.close()
+
+
+def _within(options: Globals, source: Local, scope: Scope) -> Within:
+    """The answers; of the configured journal they are in the audit, where there may be one."""
+    settings = options.config
+    mine = options.journal == settings.journal.directory
+    if not mine or not os.access(settings.query.state, os.W_OK):
+        return Within(source, scope)
+    from query.httpd import audited
+
+    return audited.of_verb(source, scope, settings)
 
 
 def _row(found: Found) -> Row:

@@ -101,13 +101,23 @@ class Remote:
         """One JSON document, as its type."""
         return _made(kind, _parsed(self._get(path, asked, "application/json").read()))
 
+    def post(self, kind: type[T], path: str, document: object) -> T:
+        """The answer to a JSON document, as its type."""
+        return _made(kind, _parsed(self._ask("POST", path, json.dumps(document).encode()).read()))
+
     def _get(self, path: str, asked: Mapping[str, str], accept: str) -> HTTPResponse:
         query = urlencode(asked, errors="surrogateescape")
+        return self._ask("GET", f"{path}?{query}" if query else path, None, accept)
+
+    def _ask(
+        self, method: str, target: str, body: bytes | None, accept: str = "application/json"
+    ) -> HTTPResponse:
+        headers = _said(accept) | ({} if body is None else {"Content-Type": "application/json"})
         connection = _Connection(self._path)
         try:
-            connection.request("GET", f"{path}?{query}" if query else path, headers=_said(accept))
+            connection.request(method, target, body, headers)
             answer = connection.getresponse()
-            if answer.status != 200:
+            if answer.status not in (200, 201):
                 raise _error(answer.status, answer.read())
         except (OSError, HTTPException) as error:
             connection.close()

@@ -5,9 +5,12 @@ done, and completed with what was answered; without that its ``rows`` stay unkno
 entry is: the addresses and logins of its rows and filters, and their domains. Each of these
 sees it: who and when, its own rows, and of the filters the names and its own addresses. An entry
 of more than ``MOST_OWNERS`` is everybody's. Kept ``audit_days``. Raises StateError.
+
+Log messages: "look-up is not in the audit" (warning, of a verb).
 """
 
 import json
+import logging
 import sqlite3
 import time
 from collections import Counter
@@ -23,6 +26,8 @@ from query.httpd.caller import Caller
 from query.httpd.state import PATIENCE_S, State, StateError
 from query.rows import Row
 from query.scope import Scope
+
+log = logging.getLogger(__name__)
 
 MOST_OWNERS: Final = 1000
 SHOWN_OWNERS: Final = 50
@@ -55,9 +60,11 @@ class Audit:
         *,
         days: int,
         delimiters: bytes,
+        required: bool = True,  # what cannot be recorded is not done
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._state = state
+        self._required = required
         self._days = days
         self._delimiters = delimiters
         self._clock = clock
@@ -83,7 +90,14 @@ class Audit:
             self._purge(db, at_us)
             return at
 
-        return Entry(self._state, self._state.write(work, durable=False), self._owners_of)
+        try:
+            at_us = self._state.write(work, durable=False)
+        except StateError as error:
+            if self._required:
+                raise
+            log.warning("look-up is not in the audit: %s", error)
+            return Entry(None, 0, self._owners_of)
+        return Entry(self._state, at_us, self._owners_of)
 
     def seen_by(
         self,
@@ -141,7 +155,9 @@ class Audit:
 class Entry:
     """One look-up while its rows are read; for one thread at a time."""
 
-    def __init__(self, state: State, at_us: int, owners: Callable[[Row], set[bytes]]) -> None:
+    def __init__(
+        self, state: State | None, at_us: int, owners: Callable[[Row], set[bytes]]
+    ) -> None:
         self._state = state
         self._at_us = at_us
         self._owners_of = owners
@@ -170,6 +186,8 @@ class Entry:
 
     def end(self, *, patience_s: float = PATIENCE_S) -> None:
         """Complete the entry; may be called again after more rows."""
+        if self._state is None:
+            return
         owners = Counter[bytes]() if self._many else self._owners
 
         def work(db: sqlite3.Connection) -> None:

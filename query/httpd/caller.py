@@ -26,6 +26,7 @@ class How(Enum):
     PROXY = "proxy"  # the user header on the proxy's socket
     TOKEN = "token"
     LINK = "link"  # a session that a single-use link opened
+    JOURNAL = "journal"  # none over HTTP: a verb that reads the journal's files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

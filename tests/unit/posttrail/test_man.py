@@ -37,6 +37,9 @@ def tagged(body: str) -> set[str]:
 
 
 def options(command: click.Command) -> set[str]:
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    if command is not cli.posttrail and below:
+        return set().union(*map(options, below))
     return {
         name
         for parameter in command.params

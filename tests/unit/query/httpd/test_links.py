@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from query.httpd.caller import How, Role
-from query.httpd.links import IDLE_S, LIFETIME_S, SEEN_S, SESSION_S, Links
+from query.httpd.links import IDLE_S, LIFETIME_S, SEEN_S, SESSION_S, Link, Links
 from query.httpd.state import State
 from tests.unit.query.httpd.test_tokens import Clock
 
@@ -23,10 +23,14 @@ def links(tmp_path: Path, clock: Clock) -> Links:
     return Links(State(tmp_path / "state"), delimiters=b"+", clock=clock)
 
 
-def session(links: Links) -> str:
-    link = links.read(links.mint(ALICE)[0])
+def read(links: Links, token: str) -> Link:
+    link = links.read(token)
     assert link is not None
-    secret = links.use(link)
+    return link
+
+
+def session(links: Links) -> str:
+    secret = links.use(read(links, links.mint(ALICE)[0]))
     assert secret is not None
     return secret
 
@@ -45,8 +49,7 @@ def test_a_link_opens_a_session_of_its_mailbox_alone(links: Links) -> None:
 def test_a_link_is_read_any_number_of_times_and_used_once(links: Links) -> None:
     token, _ = links.mint(ALICE)
     for _ in range(3):
-        link = links.read(token)
-        assert link is not None
+        link = read(links, token)
         assert links.unused(link)
     assert links.use(link) is not None
     assert not links.unused(link)
