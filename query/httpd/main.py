@@ -6,8 +6,7 @@ Exit codes: 0 stopped by a signal; 64 usage; 66 no such configuration; 69 a sock
 cannot be made; 75 already running, or the journal was replaced (start again); 77 no permission;
 78 configuration.
 
-Log messages: "ready", "stopping" (info), "journal was replaced" (warning), "gauges cannot be
-written" (warning), and those of ``app``, ``marker`` and ``keeper``.
+Log messages: "ready" (info), and those of ``app``, ``pulse``, ``marker`` and ``keeper``.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from typing import Final, NoReturn
 
 import uvicorn
 
-from posttrail import config, logs
+from posttrail import config, daemon, logs
 from posttrail.errors import EX_USAGE, PosttrailError, TryAgainError, UnavailableError
 from posttrail.text import safe
 from query.httpd import app, sockets
@@ -124,6 +123,7 @@ async def _serve(service: Service, listeners: list[sockets.Listener]) -> None:
     def stop() -> None:
         if server.should_exit:
             server.force_exit = True
+        daemon.notify("STOPPING=1")
         server.should_exit = True
 
     loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ import pytest
 
 from milterd import main as milterd
 from milterd.track import main as trackd
+from query.httpd import main as queryd
 from query.trace import serve as traced
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -15,13 +16,21 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 LEVELS = {"info": "info", "warning": "warning", "error": "error", "exception": "error"}
 SOURCES = {
     "posttrail-milterd": ["milterd/main.py", "milterd/callbacks.py", "milterd/recorder.py"],
+    "posttrail-queryd": [
+        str(path.relative_to(ROOT)) for path in sorted((ROOT / "query/httpd").glob("*.py"))
+    ],
     "posttrail-traced": ["query/trace/serve.py", "query/trace/door.py"],
     "posttrail-trackd": [
         *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "milterd/track").glob("*.py"))),
         *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "journal").glob("*.py"))),
     ],
 }
-PROGRAMS = {"posttrail-milterd": milterd, "posttrail-trackd": trackd, "posttrail-traced": traced}
+PROGRAMS = {
+    "posttrail-milterd": milterd,
+    "posttrail-trackd": trackd,
+    "posttrail-traced": traced,
+    "posttrail-queryd": queryd,
+}
 each = pytest.mark.parametrize("program", PROGRAMS)
 
 
