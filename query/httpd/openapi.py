@@ -14,14 +14,16 @@ from starlette.routing import BaseRoute, Route
 from journal.records import REASONS
 from posttrail import __version__
 from query import shape, stats, summary
+from query.audit_verb import Entries
 from query.coverage import Coverage
 from query.days import Days
 from query.details import Details
 from query.explain import Explanation
 from query.filters import DEFAULT_LIMIT, DIRECTIONS, NAMES, STATUSES
-from query.httpd import accept, api, params, problem
+from query.httpd import accept, api, audit_routes, params, problem
 from query.httpd.accept import Form
 from query.httpd.problem import Kind
+from query.link_verb import Made
 from query.never import Never
 from query.rows import Row
 from query.stats import Stats
@@ -110,6 +112,8 @@ def document() -> Document:
         ),
         "/v1/coverage": _get("When capture was up.", Coverage, known, []),
         "/v1/explain": _get("A reply in plain words.", Explanation, known, _explain()),
+        "/v1/audit": _get("Who looked at whose mail.", Entries, known, _audit(), lines=True),
+        "/v1/links": _links(known),
         "/healthz": _get("Whether it answers.", Health, known, []),
         "/readyz": _get("Whether the journal can be read.", Health, known, []),
     }
@@ -211,6 +215,30 @@ def _trace() -> list[Document]:
         _query("sender"),
         entry,
     ]
+
+
+def _audit() -> list[Document]:
+    limit = {"type": "integer", "minimum": 1, "maximum": audit_routes.MOST}
+    return [*map(_query, ("address", "since", "until")), _query("limit", limit)]
+
+
+def _links(known: dict[str, shape.Schema]) -> Document:
+    """The one thing that is posted: an address, for a link."""
+    body = {
+        "type": "object",
+        "properties": {"address": TEXT},
+        "required": ["address"],
+        "additionalProperties": False,
+    }
+    made = {Form.JSON.value: {"schema": shape.schema(Made, known)}}
+    found: Document = {"201": {"description": "A link that opens its page once.", "content": made}}
+    return {
+        "post": {
+            "summary": "A link to the page of a mailbox.",
+            "requestBody": {"required": True, "content": {Form.JSON.value: {"schema": body}}},
+            "responses": found | {str(status): each for status, each in _problems().items()},
+        }
+    }
 
 
 def _explain() -> list[Document]:

@@ -16,9 +16,17 @@ from tests.unit.query.conftest import NOON_US, Shelf, row
 from tests.unit.query.httpd.conftest import ROOT, Asked, service, traced_at
 from tests.unit.query.test_show import EVENTS, ROWS
 
-PATHS = sorted(openapi.document()["paths"])
-VARIED = [path for path in PATHS if openapi.document()["paths"][path]["get"]["parameters"]]
-"""Those with parameters; the others have one request each."""
+OPERATIONS = [
+    (path, method)
+    for path, methods in sorted(openapi.document()["paths"].items())
+    for method in methods
+]
+VARIED = [
+    (path, method)
+    for path, method in OPERATIONS
+    if openapi.document()["paths"][path][method].get("parameters") != []
+]
+"""Those with parameters or a body; the others have one request each."""
 SHORT = 300
 LONG = 5000
 CHECKS = [
@@ -43,9 +51,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     made.keeper.close()
 
 
-def sent(app: Asked, path: str, count: int) -> None:
+def sent(app: Asked, path: str, method: str, count: int) -> None:
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
-    operation: Any = schema[path]["GET"]
+    operation: Any = schema[path][method.upper()]
 
     @hypothesis_settings(
         max_examples=count,
@@ -61,16 +69,16 @@ def sent(app: Asked, path: str, count: int) -> None:
     every()
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_what_is_sent_is_answered_as_the_document_says(app: Asked, path: str) -> None:
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_what_is_sent_is_answered_as_the_document_says(app: Asked, path: str, method: str) -> None:
     before = app.service.answered.copy()
-    sent(app, path, -(-SHORT // len(VARIED)))
+    sent(app, path, method, -(-SHORT // len(VARIED)))
     answered = sum((app.service.answered - before).values())
-    assert answered >= (SHORT // len(VARIED) if path in VARIED else 1)
+    assert answered >= (SHORT // len(VARIED) if (path, method) in VARIED else 1)
     assert app.service.answered["5xx"] == 0
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("path", PATHS)
-def test_5000_requests_have_no_5xx(app: Asked, path: str) -> None:
-    sent(app, path, -(-LONG // len(VARIED)))
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+def test_5000_requests_have_no_5xx(app: Asked, path: str, method: str) -> None:
+    sent(app, path, method, -(-LONG // len(VARIED)))
