@@ -31,6 +31,9 @@ from query.httpd import (
     metrics,
     openapi,
     page,
+    page_message,
+    page_summary,
+    page_trace,
     problem,
     static_files,
     tracing,
@@ -73,6 +76,9 @@ def _handlers(service: Service) -> list[BaseRoute]:
         *link_routes.routes(),
         *audit_routes.routes(),
         *page.routes(),
+        *page_message.routes(),
+        *page_trace.routes(),
+        *page_summary.routes(),
         *static_files.routes(),
     ]
 
