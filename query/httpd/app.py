@@ -88,7 +88,8 @@ class Front:
 
     def __init__(self, service: Service, routes: Iterable[BaseRoute]) -> None:
         self.service = service
-        self._router = Router(routes=list(routes), redirect_slashes=False)
+        self.routes = list(routes)
+        self._router = Router(routes=self.routes, redirect_slashes=False)
         self._router.default = _nowhere
         self._headers = security_headers(service.settings.query.frame_ancestors)
 
