@@ -19,7 +19,7 @@ from query.answers import Answers, Page
 from query.cursor import spelled
 from query.explain import explain
 from query.filters import DEFAULT_LIMIT, NAMES
-from query.httpd import accept, etag, page, params, problem
+from query.httpd import accept, etag, page, page_message, params, problem
 from query.httpd.accept import Form
 from query.httpd.problem import Kind, Problem
 from query.httpd.service import caller, service
@@ -98,7 +98,7 @@ async def message(request: Request) -> Response:
     """One message: the newest of that id or queue id; ndjson has all of them."""
     form = accept.form(request, (Form.JSON, Form.NDJSON, Form.HTML))
     if form is Form.HTML:
-        return await page.message(request)
+        return await page_message.message(request)
     params.of(request, ())
     name = params.tail(request, "/v1/messages/")
     tag, found = await tagged(request, form, lambda answers: answers.message(name))
