@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import merge
 from pathlib import Path
 from threading import Lock
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from journal import codec, days, hits, retention, store
 from journal.address import fold, mailbox
@@ -48,6 +48,14 @@ _CHUNK: Final = 1024
 _LEAVE_S: Final = 60.0
 _FRESH_S: Final = 0.5  # how long look-ups by id go without asking whether a day was dropped
 _SETTLED_NS: Final = 50_000_000  # a directory's mtime is coarse: believe it when it is this old
+
+
+class Change(NamedTuple):
+    """A message as its newest change left it."""
+
+    seq: int  # the change number
+    id: bytes
+    message: Message | None  # None: it was merged into another
 
 
 class Reader:
@@ -277,6 +285,29 @@ class Reader:
     def changes(self, after_seq: int) -> Iterator[tuple[int, bytes]]:
         """Change number and id of every message changed since, each once, oldest change first."""
         return merge(*(_changes(day, after_seq) for day in self._days_from(0)))
+
+    def change(self, message_id: bytes) -> Change | None:
+        """The newest change of a message; None where there is no such message."""
+        body = self._body(message_id)
+        if body is None:
+            return None
+        is_merged = codec.merged_into(message_id, body) is not None
+        message = None if is_merged else codec.decode_message(message_id, body)
+        return Change(codec.seq_of(body), message_id, message)
+
+    def news(self, after: int, until: int) -> Iterator[Change]:
+        """What changed, oldest change first, each message as that change left it.
+
+        after < change number <= until. What changes again meanwhile is left out: it comes with its
+        newer number. Days are written one after the other, in the order of the numbers: where
+        ``until`` is a ``last_change()`` that was asked for before, nothing below is still to come.
+        """
+        for seq, message_id in self.changes(after):
+            if seq > until:
+                return
+            found = self.change(message_id)
+            if found is not None and found.seq == seq:
+                yield found
 
     def last_change(self) -> int:
         """The greatest change number; 0 where nothing was written yet. A dropped day lets it be."""

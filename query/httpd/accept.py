@@ -32,6 +32,7 @@ class Form(Enum):
     NDJSON = "application/x-ndjson"
     CSV = "text/csv"
     HTML = "text/html"
+    EVENTS = "text/event-stream"
 
 
 ROWS: Final = (Form.JSON, Form.NDJSON, Form.CSV)

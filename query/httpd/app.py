@@ -28,6 +28,7 @@ from query.httpd import (
     audit_routes,
     errors,
     link_routes,
+    live,
     metrics,
     openapi,
     page,
@@ -75,6 +76,7 @@ def _handlers(service: Service) -> list[BaseRoute]:
         *metrics.routes(),
         *link_routes.routes(),
         *audit_routes.routes(),
+        *live.routes(),
         *page.routes(),
         *page_message.routes(),
         *page_trace.routes(),
@@ -135,7 +137,7 @@ class Front:
         await self._router(request.scope, limited, answer)
 
     async def _identify(self, request: Request) -> Caller:
-        facts = facts_of(request)
+        facts = request.state.facts = facts_of(request)
         return await anyio.to_thread.run_sync(self.service.identity.identify, facts)
 
     async def _problem(self, request: Request, answer: "_Answer", found: Problem) -> None:

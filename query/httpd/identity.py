@@ -54,11 +54,11 @@ class Identity:
         for login in settings.users:  # what means nothing is said at start
             self._named(login, [])
 
-    def identify(self, facts: Facts) -> Caller:
-        """The caller of a request."""
+    def identify(self, facts: Facts, *, is_use: bool = True) -> Caller:
+        """The caller of a request; one that is no ``is_use`` lets a session's idle time go on."""
         if facts.peer is None:
             raise _nobody()
-        caller = self._token(facts) or self._session(facts) or self._door(facts.peer, facts)
+        caller = self._token(facts) or self._session(facts, is_use) or self._door(facts.peer, facts)
         browser = caller.how in (How.LINK, How.PROXY)
         if browser and facts.method not in origin.SAFE and not self._is_ours(facts):
             raise Denied(Kind.FORBIDDEN, "the request was not sent by a page of ours")
@@ -88,9 +88,9 @@ class Identity:
             raise _wrong_token()
         return found
 
-    def _session(self, facts: Facts) -> Caller | None:
+    def _session(self, facts: Facts, is_use: bool) -> Caller | None:
         secret = facts.cookies.get(origin.cookie_name(self._query))
-        return self.links.caller(secret) if secret else None
+        return self.links.caller(secret, is_use=is_use) if secret else None
 
     def _door(self, peer: Peer, facts: Facts) -> Caller:
         if peer.uid is None:  # a port of this machine, or a hook that failed

@@ -98,8 +98,8 @@ class Links:
             return None
         return secret
 
-    def caller(self, secret: str) -> Caller | None:
-        """Whose session it is; None: ended, or never begun."""
+    def caller(self, secret: str, *, is_use: bool = True) -> Caller | None:
+        """Whose session it is; None: ended, or never begun. A look that is no use keeps it not."""
         key, now = _hash(secret), int(self._clock())
         found = self._state.read(
             lambda db: db.execute(
@@ -111,7 +111,7 @@ class Links:
         address, created_s, seen_s = found
         if now - seen_s >= IDLE_S or now - created_s >= SESSION_S:
             return None
-        if now - seen_s >= SEEN_S:
+        if is_use and now - seen_s >= SEEN_S:
             self._seen(key, now)
         name = "link:" + address.decode("utf-8", "backslashreplace")
         scope = Scope.of(mailboxes=[address], delimiters=self._delimiters)

@@ -83,6 +83,8 @@ def run(settings: config.Config) -> None:
         asyncio.run(_serve(service, listeners))
     finally:
         sockets.close(listeners)
+        service.hub.stop()
+        service.hub.join()
     if service.keeper.is_replaced():
         raise TryAgainError("the journal was replaced; start again")
     service.keeper.close()
@@ -125,6 +127,7 @@ async def _serve(service: Service, listeners: list[sockets.Listener]) -> None:
             server.force_exit = True
         daemon.notify("STOPPING=1")
         server.should_exit = True
+        service.hub.stop()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

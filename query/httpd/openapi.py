@@ -52,6 +52,8 @@ ABOUT: Final = {
     "silent_for": "Not final, and nothing heard for so long: 2h.",
     "limit": f"Rows of a page; {DEFAULT_LIMIT} without it.",
     "cursor": "The page behind this: the next of the one before.",
+    "message": "This message alone: its id or a queue id.",
+    "after": "As Last-Event-ID, which beats it.",
     "tz": "A time zone of the tz database; UTC without one.",
 }
 
@@ -114,6 +116,7 @@ def document() -> Document:
         "/v1/explain": _get("A reply in plain words.", Explanation, known, _explain()),
         "/v1/audit": _get("Who looked at whose mail.", Entries, known, _audit(), lines=True),
         "/v1/links": _links(known),
+        "/v1/events": _events(),
         "/healthz": _get("Whether it answers.", Health, known, []),
         "/readyz": _get("Whether the journal can be read.", Health, known, []),
     }
@@ -175,6 +178,18 @@ def _problems() -> dict[int, Document]:
         }
         for kind in Kind
     }
+
+
+def _events() -> Document:
+    """A stream, for which OpenAPI 3.1 has no words but its media type."""
+    names = (*NAMES, "message", "after")
+    resume = {"name": "Last-Event-ID", "in": "header", "schema": TEXT, "required": False}
+    found = _get("What is new.", None, {}, [*map(_query, names), resume])
+    said = "Server-sent events row, gone and end; the data of row is a row, in one line."
+    content = {Form.EVENTS.value: {"schema": TEXT}}
+    found["get"]["responses"]["200"] = {"description": said, "content": content}
+    del found["get"]["responses"]["304"]
+    return found
 
 
 def _query(name: str, schema: Document = TEXT, *, required: bool = False) -> Document:

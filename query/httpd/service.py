@@ -18,6 +18,7 @@ from query.answers import Answers
 from query.httpd.audit import Audit
 from query.httpd.audited import Audited
 from query.httpd.caller import Caller, Role
+from query.httpd.hub import Hub
 from query.httpd.identity import Identity
 from query.httpd.keeper import Keeper
 from query.local import Within
@@ -44,7 +45,7 @@ class Service:
         )
         self.answered: Counter[str] = Counter()  # requests by the class of their status: "2xx"
         self.busy_s = 0.0  # their time, summed
-        self.streams = 0  # live streams that are open
+        self.hub = Hub(keeper)
         self._limiter: CapacityLimiter | None = None
 
     async def work(self, task: Callable[[], T]) -> T:
@@ -72,7 +73,7 @@ class Service:
         }
         return told | {
             "posttrail_queryd_busy_seconds": self.busy_s,
-            "posttrail_queryd_streams": float(self.streams),
+            "posttrail_queryd_streams": float(self.hub.count),
             "posttrail_queryd_days_excluded": float(len(self.keeper.excluded)),
             "posttrail_queryd_written_seconds": time.time(),
         }

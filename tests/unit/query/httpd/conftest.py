@@ -35,7 +35,7 @@ class Fixed(Identity):
         super().__init__(settings)
         self._who = who
 
-    def identify(self, facts: Facts) -> Caller:
+    def identify(self, facts: Facts, *, is_use: bool = True) -> Caller:
         return self._who
 
 
