@@ -1,4 +1,4 @@
-"""What every daemon of ours needs: systemd's notices, signals, one instance, gauges.
+"""What every daemon of ours needs: its start, systemd's notices, signals, one instance, gauges.
 
 Follows sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3) and the Prometheus text
 format 0.0.4. Raises
@@ -12,15 +12,44 @@ import os
 import select
 import signal
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Final, TextIO
+from typing import Final, NoReturn, TextIO
 
-from posttrail.errors import NotPermittedError, TryAgainError, UnavailableError
+from posttrail import config, logs
+from posttrail.errors import (
+    EX_USAGE,
+    NotPermittedError,
+    PosttrailError,
+    TryAgainError,
+    UnavailableError,
+)
+from posttrail.text import safe
 
 NOTIFY_S: Final = 1.0  # a manager's full queue must not hold a daemon
 LISTEN_FIRST: Final = 3  # SD_LISTEN_FDS_START
+
+
+def program(name: str, does: str, run: Callable[[config.Config], None]) -> None:
+    """A daemon's whole ``main``: its options, its log, its configuration, and how it ends."""
+    import argparse
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            self.exit(EX_USAGE, f"{self.prog}: {safe(message)}\n")
+
+    parser = Parser(prog=name, description=does)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
+    parser.add_argument("--log-level", default="info", choices=logs.LEVELS)
+    arguments = parser.parse_args()
+    logs.setup(arguments.log_level)
+    try:
+        run(config.load(arguments.config))
+    except PosttrailError as error:
+        print(f"{name}: {safe(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def notify(text: str) -> None:

@@ -19,12 +19,13 @@ from query import export, source, text_table, when
 from query.filters import DEFAULT_LIMIT, mailbox, parse_limit
 from query.httpd.audit import Audit, Looked
 from query.httpd.state import State
+from query.options import text_or_json
 from query.scope import Scope
 
 if TYPE_CHECKING:
     from query.remote import Remote
 
-FORMS: Final = ("text", "json")
+
 MOST: Final = 1000
 """Entries that posttrail-queryd gives at once."""
 
@@ -42,9 +43,7 @@ class Entries:
 @click.option("--since", default="", metavar="TIME", help="Not older: 30d, a date, RFC 3339.")
 @click.option("--until", default="", metavar="TIME", help="Older than this.")
 @click.option("--limit", default=str(DEFAULT_LIMIT), metavar="50|all", help="Entries.")
-@click.option(
-    "--format", "form", type=click.Choice(FORMS), default="text", help="How it comes out."
-)
+@text_or_json
 @click.pass_obj
 def verb(
     options: Globals, /, address: str | None, since: str, until: str, limit: str, form: str

@@ -15,16 +15,11 @@ from posttrail.cli import Globals
 from posttrail.errors import UsageError
 from posttrail.text import safe
 from query import export
+from query.options import text_or_json
 
 
 @click.command("check")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    help="How it comes out.",
-)
+@text_or_json
 @click.pass_obj
 def check(options: Globals, /, form: str) -> int:
     """Read the whole journal: checksums, indexes both ways, counters; name what is damaged."""

@@ -15,6 +15,7 @@ from journal.records import Cover, Gap
 from posttrail.cli import Globals
 from posttrail.text import rfc3339, safe
 from query import export, source, text_table
+from query.options import text_or_json
 
 if TYPE_CHECKING:
     from query.answers import Answers
@@ -52,13 +53,7 @@ class Coverage:
 
 
 @click.command("coverage")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    help="How it comes out.",
-)
+@text_or_json
 @click.pass_obj
 def coverage(options: Globals, /, form: str) -> int:
     """When capture was up without a gap, by source, and the gaps with their reasons."""

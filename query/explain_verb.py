@@ -14,17 +14,12 @@ from posttrail.errors import UsageError
 from posttrail.text import safe
 from query import export, text_table
 from query.explain import Explanation, explain
+from query.options import text_or_json
 
 
 @click.command("explain")
 @click.argument("words", nargs=-1, required=True, metavar="CODE|TEXT")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    help="How it comes out.",
-)
+@text_or_json
 @click.pass_obj
 def verb(_options: Globals, /, words: tuple[str, ...], form: str) -> int:
     """What a reply means: an enhanced status code, a reply code, or the text of a server."""

@@ -6,15 +6,13 @@ those of ``errors``.
 
 import sys
 from dataclasses import asdict, dataclass
-from typing import Final
 
 import click
 
 from posttrail.cli import Globals
 from posttrail.errors import UsageError
 from query import export
-
-FORMS: Final = ("text", "json")
+from query.options import text_or_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +26,7 @@ class Made:
 
 @click.command("link")
 @click.argument("address")
-@click.option(
-    "--format", "form", type=click.Choice(FORMS), default="text", help="How it comes out."
-)
+@text_or_json
 @click.pass_obj
 def verb(options: Globals, /, address: str, form: str) -> int:
     """A link that opens the page of ADDRESS, once, within 5 minutes."""

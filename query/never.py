@@ -27,6 +27,7 @@ from query import export, source, text_table
 from query import rows as report_rows
 from query.filters import parse
 from query.match import Query
+from query.options import text_or_json
 from query.rows import Row
 from query.scope import Scope
 from query.search import search
@@ -96,13 +97,7 @@ class Never:
 @click.option("--recipient", metavar="ADDRESS|@DOMAIN", help="Who should have got it.")
 @click.option("--since", default="7d", metavar="TIME", help="Not older. Default: 7d.")
 @click.option("--until", default="", metavar="TIME", help="Older than this. Default: now.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    help="How it comes out.",
-)
+@text_or_json
 @click.pass_obj
 def never(
     options: Globals,

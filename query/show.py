@@ -17,6 +17,7 @@ from posttrail.cli import Globals
 from posttrail.text import safe
 from query import details, export, redact, source, text_table
 from query.details import Details, Moment
+from query.options import text_or_json
 from query.rows import Row
 from query.scope import Scope
 from query.when import END_US
@@ -31,13 +32,7 @@ MOST: Final = 100
 
 @click.command("show")
 @click.argument("id", metavar="ID")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    help="How it comes out.",
-)
+@text_or_json
 @click.pass_obj
 def show(options: Globals, /, id: str, form: str) -> int:
     """One message: envelope, verdicts, every row, timeline with evidence. ID may be a queue id."""

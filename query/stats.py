@@ -20,6 +20,7 @@ from posttrail.text import json_text, rfc3339, safe
 from query import export, source, text_table, when
 from query.filters import DEFAULT_LIMIT, parse_limit
 from query.match import Query
+from query.options import text_or_json
 from query.scope import Scope
 from query.search import search
 from query.when import END_US, Window
@@ -60,13 +61,7 @@ class Stats:
 @click.option("--since", default="", metavar="TIME", help="Not older: 30d, a date, RFC 3339.")
 @click.option("--until", default="", metavar="TIME", help="Older than this.")
 @click.option("--limit", default=str(DEFAULT_LIMIT), metavar="50|all", help="Domains to list.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    help="How it comes out.",
-)
+@text_or_json
 @click.pass_obj
 def stats(options: Globals, /, by: str, since: str, until: str, limit: str, form: str) -> int:
     """Count rows by status, domain or hour. A window is widened to whole hours, save by domain."""

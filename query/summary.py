@@ -21,6 +21,7 @@ from posttrail.cli import Globals
 from posttrail.text import json_text, rfc3339, safe
 from query import export, source, text_table, when
 from query.filters import DEFAULT_LIMIT, parse_limit
+from query.options import text_or_json
 from query.scope import Scope
 from query.search import claimed, sent
 from query.when import END_US, Window
@@ -72,13 +73,7 @@ class _Tally:
 @click.option("--since", default="", metavar="TIME", help="Not older: 30d, a date, RFC 3339.")
 @click.option("--until", default="", metavar="TIME", help="Older than this.")
 @click.option("--limit", default=str(DEFAULT_LIMIT), metavar="50|all", help="Keys to list.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    help="How it comes out.",
-)
+@text_or_json
 @click.pass_obj
 def summary(options: Globals, /, by: str, since: str, until: str, limit: str, form: str) -> int:
     """What was sent, by the sender's domain, by login or by sender, and what became of it."""

@@ -18,9 +18,9 @@ from posttrail.text import rfc3339, safe
 from query import export, text_table
 from query.httpd.state import State
 from query.httpd.tokens import Token, Tokens
+from query.options import text_or_json
 from query.when import duration
 
-FORMS: Final = ("text", "json")
 LIFETIME: Final = "90d"
 LONGEST_S: Final = 3650 * 86400
 
@@ -53,9 +53,7 @@ def add(options: Globals, /, *, scope: str, label: str, expires: str) -> int:
 
 
 @verb.command("list")
-@click.option(
-    "--format", "form", type=click.Choice(FORMS), default="text", help="How it comes out."
-)
+@text_or_json
 @click.pass_obj
 def list_(options: Globals, /, *, form: str) -> int:
     """Every token, the oldest first, without its secret."""

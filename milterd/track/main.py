@@ -10,12 +10,10 @@ Log messages: ``following file=...``, ``following journald ...`` (info), and tho
 ``receive`` and ``journalctl``.
 """
 
-import argparse
 import logging
-import sys
 import time
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from journal.events import Source as EventSource
 from journal.keys import DAY_US
@@ -35,9 +33,7 @@ from milterd.track.journalctl import JournalFollower
 from milterd.track.receive import Receiver
 from milterd.track.tracker import POLL_S, Source, Tracker
 from milterd.track.witness import BEAT_US
-from posttrail import config, daemon, logs
-from posttrail.errors import EX_USAGE, PosttrailError
-from posttrail.text import safe
+from posttrail import config, daemon
 
 log = logging.getLogger(__name__)
 
@@ -48,24 +44,7 @@ SPOOL_LINE: Final = 64 << 20
 
 def main() -> None:
     """The program."""
-    arguments = _arguments()
-    logs.setup(arguments.log_level)
-    try:
-        run(config.load(arguments.config))
-    except PosttrailError as error:
-        print(f"posttrail-trackd: {safe(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
-def _arguments() -> argparse.Namespace:
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            self.exit(EX_USAGE, f"{self.prog}: {safe(message)}\n")
-
-    parser = Parser(prog="posttrail-trackd", description="Follow mail log and spool.")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
-    parser.add_argument("--log-level", default="info", choices=logs.LEVELS)
-    return parser.parse_args()
+    daemon.program("posttrail-trackd", "Follow mail log and spool.", run)
 
 
 def run(settings: config.Config) -> None:

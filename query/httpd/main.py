@@ -9,22 +9,18 @@ cannot be made; 75 already running, or the journal was replaced (start again); 7
 Log messages: "ready" (info), and those of ``app``, ``pulse``, ``marker`` and ``keeper``.
 """
 
-import argparse
 import asyncio
 import faulthandler
 import logging
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import uvicorn
 
-from posttrail import config, daemon, logs
-from posttrail.errors import EX_USAGE, PosttrailError, TryAgainError, UnavailableError
-from posttrail.text import safe
+from posttrail import config, daemon
+from posttrail.errors import TryAgainError, UnavailableError
 from query.httpd import app, sockets
 from query.httpd.identity import Identity
 from query.httpd.keeper import Keeper
@@ -53,26 +49,9 @@ class Server(uvicorn.Server):
 def main() -> None:
     """The program."""
     faulthandler.enable()
-    arguments = _arguments()
-    logs.setup(arguments.log_level)
     for name in ("uvicorn", "uvicorn.error"):  # "Invalid HTTP request received." is not our news
         logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        run(config.load(arguments.config))
-    except PosttrailError as error:
-        print(f"posttrail-queryd: {safe(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
-def _arguments() -> argparse.Namespace:
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            self.exit(EX_USAGE, f"{self.prog}: {safe(message)}\n")
-
-    parser = Parser(prog="posttrail-queryd", description="Answer over HTTP.")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
-    parser.add_argument("--log-level", default="info", choices=logs.LEVELS)
-    return parser.parse_args()
+    daemon.program("posttrail-queryd", "Answer over HTTP.", run)
 
 
 def run(settings: config.Config) -> None:

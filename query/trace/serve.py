@@ -14,25 +14,23 @@ Log messages: "ready", "stopping" (info), "gauges cannot be written", "socket ca
 its group" (warning), "a trace failed" (error).
 """
 
-import argparse
 import logging
 import os
 import select
 import socket
 import struct
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from posttrail import config, daemon, logs
-from posttrail.errors import EX_USAGE, PosttrailError, UnavailableError
+from posttrail import config, daemon
+from posttrail.errors import PosttrailError, UnavailableError
 from posttrail.process import EX_SOFTWARE
-from posttrail.text import json_dump, safe
+from posttrail.text import json_dump
 from query.trace import asked, choose, document
 from query.trace.door import door
 from query.trace.limits import Limits
@@ -53,24 +51,7 @@ STOP_S: Final = 15.0
 
 def main() -> None:
     """The console script."""
-    options = _arguments()
-    logs.setup(options.log_level)
-    try:
-        run(config.load(options.config))
-    except PosttrailError as error:
-        print(f"posttrail-traced: {safe(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
-def _arguments() -> argparse.Namespace:
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            self.exit(EX_USAGE, f"{self.prog}: {safe(message)}\n")
-
-    parser = Parser(prog="posttrail-traced", description="Draw the path of addresses.")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file")
-    parser.add_argument("--log-level", default="info", choices=logs.LEVELS)
-    return parser.parse_args()
+    daemon.program("posttrail-traced", "Draw the path of addresses.", run)
 
 
 def run(settings: config.Config) -> None:

@@ -16,6 +16,7 @@ from posttrail import process
 from posttrail.cli import Globals
 from posttrail.errors import PosttrailError
 from query import text_table
+from query.options import text_or_json
 from query.trace import asked, choose, document
 from query.trace.ask import NobodyError, ask
 from query.trace.tree import Question, Trace, Verdict
@@ -41,13 +42,7 @@ CODES: Final = {
     help="Where the mail comes in.",
 )
 @click.option("--probe", is_flag=True, help="Ask the remote hosts, too; no mail is sent.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(("text", "json")),
-    default="text",
-    help="How it comes out.",
-)
+@text_or_json
 @click.pass_obj
 def trace(
     options: Globals, /, address: str, sender: str | None, entry: str, *, probe: bool, form: str

@@ -63,7 +63,7 @@ def test_every_option_is_named(
     monkeypatch.setattr("sys.argv", [program, "--help"])
     with pytest.raises(SystemExit):
         main = PROGRAMS[program]
-        (main._options if main is milterd else main._arguments)()
+        (main._options if main is milterd else main.main)()
     offered = set(OPTION.findall(capsys.readouterr().out))
     assert len(offered) >= 3
     shown = re.findall(r"^\.TP\n(.*)$", section(program, "OPTIONS"), re.M)

@@ -1,0 +1,12 @@
+"""Options that several verbs have, each written once."""
+
+from typing import Final
+
+import click
+
+FORMS: Final = ("text", "json")
+
+text_or_json = click.option(
+    "--format", "form", type=click.Choice(FORMS), default="text", help="How it comes out."
+)
+"""``--format text|json``, for a thing; rows have table, json and csv."""
