@@ -48,7 +48,6 @@ class Server(uvicorn.Server):
 
 def main() -> None:
     """The program."""
-    faulthandler.enable()
     for name in ("uvicorn", "uvicorn.error"):  # "Invalid HTTP request received." is not our news
         logging.getLogger(name).setLevel(logging.ERROR)
     daemon.program("posttrail-queryd", "Answer over HTTP.", run)
@@ -56,6 +55,7 @@ def main() -> None:
 
 def run(settings: config.Config) -> None:
     """From the marker to the last answer."""
+    faulthandler.enable()
     service = make(settings)
     listeners = sockets.listeners(settings)
     try:
