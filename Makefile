@@ -1,6 +1,6 @@
 # posttrail: `make run` shows it, `make test` proves it. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup sendmail exim trace venv run test check lint format compiled bench truth soak score messages lock clean
+.PHONY: help setup sendmail exim trace page venv run test check lint format compiled screenshots bench truth soak score messages lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ LOCKED := --require-hashes --no-deps
 SUDO = $(shell tools/setup --sudo)
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 setup:  ## name and install the Debian packages that are missing (root or sudo)
 	@tools/setup run
@@ -52,7 +52,13 @@ exim: setup
 trace: setup
 	@tools/setup trace
 
-test: setup sendmail exim trace $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
+page: setup
+	@tools/setup page
+
+screenshots: page $(VENV)/.dev  ## pictures of every page in every look, below build/screenshots (root or sudo)
+	$(SUDO) $(BIN)/python -m tests.browser.screenshots build/screenshots
+
+test: setup sendmail exim trace page $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
 	$(SUDO) $(BIN)/python -m pytest --cov=journal --cov-report= -q
 	$(BIN)/python -m coverage report --include='journal/fold.py,journal/status.py' --fail-under=100
 

@@ -1,10 +1,16 @@
-"""What every test has: a warning in the log that the test did not announce fails it."""
+"""What every test has: a warning in the log that the test did not announce fails it.
+
+``settled``     one Postfix, milter and tracker for the whole session, all mails settled.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
 from typing import Literal
 
 import pytest
+
+from posttrail.demo.stage import Stage, folder
+from tests.settled import settled_stage
 
 ExpectedLog = Callable[[str], None]
 
@@ -36,6 +42,12 @@ def _no_unexpected_log(
     missing = [word for word in announced if not any(word in text for text in logged)]
     assert not unexpected, f"logged but not announced: {unexpected}"
     assert not missing, f"announced but not logged: {missing}"
+
+
+@pytest.fixture(scope="session")
+def settled() -> Iterator[Stage]:
+    with folder(None, keep=False) as directory, settled_stage(directory) as running:
+        yield running
 
 
 PHASES: tuple[Literal["setup"], Literal["call"]] = ("setup", "call")

@@ -19,7 +19,7 @@ from query.answers import Answers, Page
 from query.cursor import spelled
 from query.explain import explain
 from query.filters import DEFAULT_LIMIT, NAMES
-from query.httpd import accept, etag, page, page_message, params, problem
+from query.httpd import accept, etag, params, problem
 from query.httpd.accept import Form
 from query.httpd.problem import Kind, Problem
 from query.httpd.service import caller, service
@@ -51,9 +51,7 @@ def routes() -> list[BaseRoute]:
 
 async def messages(request: Request) -> Response:
     """The report."""
-    form = accept.form(request, (*accept.ROWS, Form.HTML))
-    if form is Form.HTML:
-        return await page.report(request)
+    form = accept.form(request, accept.ROWS)
     given = params.of(request, LIST)
     filters = params.filters(given)
     most = MOST_ROWS if form is Form.JSON else None
@@ -61,23 +59,23 @@ async def messages(request: Request) -> Response:
     cursor = given.get("cursor") or None
 
     def ask(answers: Answers) -> tuple[Page, list[dict[str, rows.Cell]]]:
-        found = answers.page(filters, limit=limit, cursor=cursor, count=form is not Form.CSV)
-        return found, [rows.document(row) for row in found.rows] if form is Form.JSON else []
+        page = answers.page(filters, limit=limit, cursor=cursor, count=form is not Form.CSV)
+        return page, [rows.document(row) for row in page.rows] if form is Form.JSON else []
 
     tag, answer = await tagged(request, form, ask)
     if answer is None:
         return unchanged(tag)
-    report, found = answer
-    headers = {"ETag": tag, **_headers(request, given, report)}
+    page, found = answer
+    headers = {"ETag": tag, **_headers(request, given, page)}
     if form is Form.NDJSON:
-        return accept.ndjson(service(request), report.rows, headers)
+        return accept.ndjson(service(request), page.rows, headers)
     if form is Form.CSV:
-        return accept.csv(service(request), report.rows, headers)
+        return accept.csv(service(request), page.rows, headers)
     document = {
         "rows": found,
-        "next": report.next,
-        "counts": dict(report.counts),
-        "counted": report.counted,
+        "next": page.next,
+        "counts": dict(page.counts),
+        "counted": page.counted,
     }
     return accept.document(document, headers)
 
@@ -96,9 +94,7 @@ def _headers(request: Request, given: Mapping[str, str], page: Page) -> dict[str
 
 async def message(request: Request) -> Response:
     """One message: the newest of that id or queue id; ndjson has all of them."""
-    form = accept.form(request, (Form.JSON, Form.NDJSON, Form.HTML))
-    if form is Form.HTML:
-        return await page_message.message(request)
+    form = accept.form(request, (Form.JSON, Form.NDJSON))
     params.of(request, ())
     name = params.tail(request, "/v1/messages/")
     tag, found = await tagged(request, form, lambda answers: answers.message(name))

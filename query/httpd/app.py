@@ -32,9 +32,6 @@ from query.httpd import (
     metrics,
     openapi,
     page,
-    page_message,
-    page_summary,
-    page_trace,
     problem,
     static_files,
     tracing,
@@ -78,9 +75,6 @@ def _handlers(service: Service) -> list[BaseRoute]:
         *audit_routes.routes(),
         *live.routes(),
         *page.routes(),
-        *page_message.routes(),
-        *page_trace.routes(),
-        *page_summary.routes(),
         *static_files.routes(),
     ]
 
@@ -90,8 +84,7 @@ class Front:
 
     def __init__(self, service: Service, routes: Iterable[BaseRoute]) -> None:
         self.service = service
-        self.routes = list(routes)
-        self._router = Router(routes=self.routes, redirect_slashes=False)
+        self._router = Router(routes=list(routes), redirect_slashes=False)
         self._router.default = _nowhere
         self._headers = security_headers(service.settings.query.frame_ancestors)
 

@@ -150,8 +150,6 @@ def _get(
     content: Document = {Form.JSON.value: {"schema": schema}}
     if rows or lines:
         content[Form.NDJSON.value] = {"schema": TEXT}
-    if rows or kind is Details:
-        content[Form.HTML.value] = {"schema": TEXT}
     if rows:
         content[Form.CSV.value] = {"schema": TEXT}
     found: Document = {

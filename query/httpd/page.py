@@ -1,10 +1,11 @@
-"""Track Delivery as a page: the one box, the rows, their picture; HTML that needs no script.
+"""The page: Track Delivery and one mail, as HTML that needs no script.
 
 The parameters are those of the API, and ``q`` (the one box), ``columns``, ``tz`` (a time zone),
 ``lang`` and ``print``. What means nothing is told on the page beside the form. Handlers raise
 Problem, and what the answers raise.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,15 +17,17 @@ from starlette.routing import BaseRoute, Route
 from journal.records import Status
 from posttrail.errors import UsageError
 from posttrail.text import safe
-from query import anything, days
+from query import anything, days, language
 from query.answers import Answers
 from query.days import Days
+from query.details import Details
 from query.filters import DEFAULT_LIMIT, NAMES, parse_limit
-from query.httpd import params, picture
-from query.httpd.page_frame import frame, kept, spoken
-from query.httpd.page_words import COLUMNS, DIRECTIONS, NEAR
+from query.httpd import params, picture, problem
+from query.httpd.caller import Caller, Role
+from query.httpd.problem import Problem
 from query.httpd.service import caller, service
-from query.httpd.view import Clock, link, render
+from query.httpd.tracing import traced
+from query.httpd.view import Clock, generated, link, render
 from query.language import Language
 from query.never import Never
 from query.rows import Row
@@ -33,7 +36,87 @@ SINCE: Final = "30d"
 MOST_ROWS: Final = 500
 PRINTED: Final = 10_000
 OWN: Final = frozenset({"q", "columns", "tz", "print"})
+COLUMNS: Final = {
+    "time": "Time",
+    "status": "Status",
+    "sender": "From",
+    "recipient": "To",
+    "reason": "Reason",
+    "subject": "Subject",
+    "reply": "What was said",
+    "direction": "Direction",
+    "folder": "Folder",
+    "relay": "Server",
+    "attempts": "Tries",
+    "done_at": "Settled at",
+    "delay_s": "Took",
+    "size_bytes": "Size",
+    "spam_score": "Spam score",
+    "login": "Login",
+    "client_ip": "Client address",
+    "client_name": "Client name",
+    "helo": "HELO",
+    "tls": "TLS",
+    "enhanced_status": "Status code",
+    "queue_ids": "Queue ids",
+    "message_id": "Message-ID",
+    "host": "Host",
+}
+"""Every column that can be chosen, by the field of a row."""
 DEFAULT_COLUMNS: Final = ("time", "status", "sender", "recipient", "reason")
+DIRECTIONS: Final = {
+    "inbound": "from outside",
+    "outbound": "to outside",
+    "internal": "inside",
+}
+RELATIONS: Final = {
+    "parent": "This is a notice about",
+    "notice": "There was a notice",
+    "late_bounce": "It came back with",
+}
+NEAR: Final = {
+    "sender": "From this sender",
+    "sender_domain": "From this domain",
+    "client": "Refused from this client",
+    "recipient": "Refused to this recipient",
+}
+"""What was seen instead of a mail that never came (query.never)."""
+GROUPS: Final = {"domain": "Domain", "login": "Login", "sender": "Sender"}
+"""What a summary can be by (query.summary)."""
+VERDICTS: Final = {
+    "ok": "will be delivered",
+    "discarded": "will be thrown away",
+    "unknown": "cannot be told",
+    "temporary": "would have to wait",
+    "permanent": "would be returned",
+    "loop": "goes in circles",
+    "rejected_at_smtp": "is refused at the door",
+}
+"""How a way ends, by the verdict of a node."""
+STEPS: Final = {
+    "rewrite": "is completed",
+    "canonical": "is rewritten",
+    "masquerade": "is rewritten",
+    "virtual_alias": "is an alias",
+    "local_alias": "is an alias",
+    "include": "is a list",
+    "forward": "forwards",
+    "bcc": "a copy goes along",
+    "relocated": "has moved",
+    "access": "a rule decides",
+    "content_filter": "goes through a filter",
+    "deliver": "",
+    "discard": "",
+    "reject": "",
+    "same": "stands in this tree already",
+    "unknown": "",
+}
+
+
+def sentences() -> list[str]:
+    """The sentences of the tables above, for the catalogue."""
+    tables = (COLUMNS, DIRECTIONS, RELATIONS, NEAR, GROUPS, VERDICTS, STEPS)
+    return [word for table in tables for word in table.values()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +133,43 @@ class Report:
 
 def routes() -> list[BaseRoute]:
     """What is served here."""
-    return [Route("/", report)]
+    return [
+        Route("/", report),
+        Route("/message/{id}", message),
+        Route("/trace", trace),
+        Route("/summary", summary),
+    ]
+
+
+def spoken(request: Request) -> Language:
+    """The language of a request."""
+    asked = request.query_params.get("lang", "")
+    return language.choose(request.headers.get("accept-language", ""), asked=asked)
+
+
+def frame(request: Request, given: Mapping[str, str], clock: Clock, here: str) -> dict[str, Any]:
+    """What every page of the frame needs."""
+    path = request.url.path
+
+    def here_with(**changes: str | None) -> str:
+        return link(path, given, **changes)
+
+    return {
+        "here": here,
+        "given": defaultdict(str, {name: safe(value) for name, value in given.items()}),
+        "clock": clock,
+        "made_at": generated(),
+        "link": here_with,
+        "scope": seen_by(caller(request), spoken(request)),
+    }
+
+
+def seen_by(who: Caller, words: Language) -> str:
+    """Whose mail a caller sees, in words."""
+    if who.role is Role.OPERATOR:
+        return words("all mail of this server")
+    names = [*sorted(who.scope.mailboxes), *(b"@" + name for name in sorted(who.scope.domains))]
+    return ", ".join(name.decode("utf-8", "backslashreplace") for name in names)
 
 
 async def report(request: Request) -> Response:
@@ -58,7 +177,8 @@ async def report(request: Request) -> Response:
     given = params.of(request, {*NAMES, *params.PAGING, *OWN})
     pasted = next((each.id for each in anything.readings(given.get("q", "")) if each.id), None)
     if pasted is not None:
-        return RedirectResponse(link(f"/message/{pasted}", kept(given)), status_code=303)
+        kept = {name: given[name] for name in ("lang", "tz") if given.get(name)}
+        return RedirectResponse(link(f"/message/{pasted}", kept), status_code=303)
     values: dict[str, Any] = {"error": None, "rows": [], "next": None, "never": None, "traced": ""}
     clock = Clock()
     try:
@@ -147,7 +267,8 @@ def _traced(given: Mapping[str, str]) -> str:
     address = asked.get("address") or asked.get("recipient") or ""
     if not address or address.startswith("@") or given.get("cursor"):
         return ""
-    return link("/trace", kept(given), address=address)
+    kept = {name: given[name] for name in ("lang", "tz") if given.get(name)}
+    return link("/trace", kept, address=address)
 
 
 def _searched(given: Mapping[str, str]) -> dict[str, str]:
@@ -158,11 +279,101 @@ def _searched(given: Mapping[str, str]) -> dict[str, str]:
 
 def _form(given: Mapping[str, str]) -> dict[str, Any]:
     chosen = [name for name in given.get("columns", "").split(",") if name in COLUMNS]
+    kept = {name: given[name] for name in ("lang", "tz") if given.get(name)}
     return {
         "box": safe(given.get("q") or given.get("address") or ""),
         "columns": chosen or list(DEFAULT_COLUMNS),
         "all_columns": COLUMNS,
         "directions": DIRECTIONS,
         "chosen": [token for token in given.get("status", "").split(",") if token],
-        "kept": link("", kept(given)),
+        "kept": link("", kept),
     }
+
+
+async def message(request: Request) -> Response:
+    """One mail with all that may be seen of it."""
+    given = params.of(request, {"tz"})
+    words, clock = spoken(request), Clock(given.get("tz", ""))
+    name: str = request.path_params["id"]
+    told = await service(request).read(caller(request), lambda answers: answers.message(name))
+    if not told:
+        raise problem.not_found()
+    found = told[0]
+    kept = {name: given[name] for name in ("lang", "tz") if given.get(name)}
+    values = frame(request, given, clock, "message") | {
+        "found": found,
+        "envelope": _envelope(found, words),
+        "evidence": {each.row: each.event for each in found.evidence},
+        "relations": RELATIONS,
+        "unsettled": any(row.done_at is None for row in found.rows),
+        "events": link("/v1/events", {"message": found.id}),
+        "back": link("/", kept),
+        "kept": link("", kept),
+    }
+    return HTMLResponse(render(words, "message.html", values))
+
+
+async def trace(request: Request) -> Response:
+    """Address Trace: the tree of an address."""
+    given = params.of(request, {"address", "sender", "entry", "tz", "part"})
+    words, clock, status = spoken(request), Clock(given.get("tz", "")), 200
+    values: dict[str, Any] = {"tree": None, "error": None}
+    if given.get("address"):
+        try:
+            values["tree"] = await traced(
+                request,
+                given["address"],
+                sender=given.get("sender") or None,
+                entry=given.get("entry") or "smtp",
+            )
+        except (Problem, UsageError) as error:
+            values["error"], status = str(error), problem.of(error).kind.status
+    values |= frame(request, given, clock, "trace") | {
+        "operator": caller(request).role is Role.OPERATOR,
+        "verdicts": VERDICTS,
+        "steps": STEPS,
+    }
+    template = "part.html" if given.get("part") else "trace.html"
+    return HTMLResponse(render(words, template, values), status_code=status)
+
+
+async def summary(request: Request) -> Response:
+    """Sent Summary: what was sent, by domain or by login."""
+    given = params.of(request, {"by", "since", "until", "tz"})
+    words, clock, status = spoken(request), Clock(given.get("tz", "")), 200
+    by = given.get("by") if given.get("by") in GROUPS else "domain"
+    values: dict[str, Any] = {"error": None, "found": None}
+    try:
+        values["found"] = await service(request).read(
+            caller(request),
+            lambda answers: answers.summary(
+                by or "domain",
+                since=given.get("since") or SINCE,
+                until=given.get("until", ""),
+                limit=MOST_ROWS,
+            ),
+        )
+    except UsageError as error:
+        values["error"], status = str(error), 400
+    values |= frame(request, given, clock, "summary") | {"by": by, "groups": GROUPS}
+    return HTMLResponse(render(words, "summary.html", values), status_code=status)
+
+
+def _envelope(found: Details, words: Language) -> list[tuple[str, str | None]]:
+    client = " ".join(
+        str(part)
+        for part in (found.client_name, found.client_ip and f"[{found.client_ip}]")
+        if part
+    )
+    return [
+        (words("Subject"), found.subject),
+        (words("Message-ID"), found.message_id),
+        (words("Queue ids"), " ".join(found.queue_ids)),
+        (words("Queue ids at the next server"), " ".join(found.next_queue_ids)),
+        (words("Client"), client),
+        (words("HELO"), found.helo),
+        (words("Login"), found.login),
+        (words("TLS"), found.tls),
+        (words("Host"), found.host),
+        (words("Told by"), ", ".join(found.sources)),
+    ]

@@ -5,11 +5,11 @@ Every test in this folder gets the marker ``integration`` and is skipped without
 ``plain_lab``   Postfix and sinks, no milter; all mails of the demonstration have met their fate.
 ``make_stage``  a new Postfix, milter and tracker for one test that breaks them.
 ``parts``       the same for one test, in processes that it may stop and start.
-``settled``     one Postfix, milter and tracker for the whole session, all mails settled.
+``settled``     one Postfix, milter and tracker for the whole session, all mails settled
+                (tests/conftest.py: the browser looks at the same).
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,13 +18,12 @@ import pytest
 
 from posttrail.demo import mails
 from posttrail.demo.lab import Lab
-from posttrail.demo.main import flush_greylisted, unsettled
 from posttrail.demo.sinks import Sinks
 from posttrail.demo.stage import Stage, folder, stage
 from tests.integration.parts import Parts, postfix_and_parts
+from tests.settled import wait_until
 
 HERE = Path(__file__).parent
-SETTLE_S = 90.0
 MakeStage = Callable[[], Stage]
 Until = Callable[[Callable[[], bool]], None]
 
@@ -36,14 +35,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.integration)
             if os.geteuid() != 0:
                 item.add_marker(without_root)
-
-
-def wait_until(true: Callable[[], bool], limit_s: float = SETTLE_S) -> None:
-    """Asks again and again, for what gives no sign of its own; fails at the limit."""
-    deadline = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
@@ -79,20 +70,6 @@ def make_stage() -> Iterator[MakeStage]:
             return stack.enter_context(stage(stack.enter_context(folder(None, keep=False))))
 
         yield make
-
-
-@pytest.fixture(scope="session")
-def settled() -> Iterator[Stage]:
-    with folder(None, keep=False) as directory, stage(directory) as running:
-        mails.send_all(running.lab)
-        wait_until(lambda: _settled(running))
-        yield running
-
-
-def _settled(running: Stage) -> bool:
-    rows = running.rows()
-    flush_greylisted(running.lab, rows)
-    return not unsettled(rows)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ for (const place of document.querySelectorAll("[data-part]")) {
 }
 
 for (const button of document.querySelectorAll("button[data-print]")) {
+  button.hidden = false;
   button.addEventListener("click", () => print());
 }
 if (document.body.hasAttribute("data-print-now") && new URLSearchParams(location.search).get("print") === "1") {

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
@@ -46,11 +45,6 @@ class Asked:
         self.service = service
         self._front = app.make(service)
         self._peer = peer
-
-    @property
-    def routes(self) -> list[Route]:
-        """All that is served."""
-        return [route for route in self._front.routes if isinstance(route, Route)]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
