@@ -15,7 +15,7 @@ PAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "report": "/",
         "report-filtered": "/?status=error&q=alice@example.com",
-        "report-columns": f"/?columns={EVERY_COLUMN}",
+        "report-columns": f"/?columns={EVERY_COLUMN}&limit=6",
         "report-nothing": "/?q=nobody.at.all@example.com",
         "report-bad-input": "/?since=yesterdayish",
         "report-older": "/?limit=5",
