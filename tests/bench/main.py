@@ -44,6 +44,7 @@ BENCHES: Final = {
     "postfix": "tests.bench.milters:through_postfix",
     "latency": "tests.bench.latency:measure",
     "trace": "tests.bench.trace:measure",
+    "serve": "tests.bench.serving:measure",
 }
 _EXPECTED: Final = (
     ProgramError, PosttrailError, MilterError, ImportError, OSError, sqlite3.Error,
