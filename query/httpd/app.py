@@ -10,7 +10,9 @@ Log messages: "request failed" (error, with the request id), "answer broke off" 
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import anyio
@@ -49,6 +51,9 @@ BODY_S: Final = 10.0
 SEND_S: Final = 60.0
 """A client that takes nothing for so long is gone."""
 HEADER_BYTES: Final = 16 << 10
+AT_ONCE: Final = 6
+"""Requests of one caller; fewer than there are threads."""
+STREAMS: Final = frozenset({"/v1/events"})
 
 PUBLIC: Final = frozenset({"/healthz", "/readyz", "/openapi.json"})
 PUBLIC_BELOW: Final = ("/static/", "/link/")
@@ -86,6 +91,7 @@ class Front:
         self.service = service
         self._router = Router(routes=list(routes), redirect_slashes=False)
         self._router.default = _nowhere
+        self._busy: Counter[str] = Counter()  # requests under way, by caller
         self._headers = security_headers(service.settings.query.frame_ancestors)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,10 +130,29 @@ class Front:
     async def _handle(self, request: Request, answer: "_Answer") -> None:
         _check_size(request)
         limited = _Limited(request.receive)
-        if not is_public(request.url.path):
-            request.state.caller = await self._identify(request)
-            _check_role(request.state.caller, request.url.path)
-        await self._router(request.scope, limited, answer)
+        if is_public(request.url.path):
+            await self._router(request.scope, limited, answer)
+            return
+        who = request.state.caller = await self._identify(request)
+        _check_role(who, request.url.path)
+        with self._one_of_few(who.name, request.url.path):
+            await self._router(request.scope, limited, answer)
+
+    @contextmanager
+    def _one_of_few(self, name: str, path: str) -> Iterator[None]:
+        """Nobody keeps all threads busy: so many requests of one caller at a time."""
+        if path in STREAMS:  # they have a limit of their own, and cost no thread
+            yield
+            return
+        if self._busy[name] >= AT_ONCE:
+            raise Problem(Kind.TOO_MANY, f"{AT_ONCE} requests at once", {"Retry-After": "1"})
+        self._busy[name] += 1
+        try:
+            yield
+        finally:
+            self._busy[name] -= 1
+            if not self._busy[name]:
+                del self._busy[name]
 
     async def _identify(self, request: Request) -> Caller:
         facts = request.state.facts = facts_of(request)

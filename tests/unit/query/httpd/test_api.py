@@ -281,3 +281,18 @@ def test_metrics_are_gauges_and_no_text_of_mail(shelf: Shelf, ask: "Ask") -> Non
     assert "script" not in text
     assert 'posttrail_gauges_age_seconds{program="trackd"}' in text
     assert ROOT.uid == 0
+
+
+def test_one_caller_cannot_have_all_threads(
+    shelf: Shelf, ask: "Ask", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(shelf)
+    client = ask()
+    assert client.get("/v1/messages").status_code == 200  # and its place is free again
+    monkeypatch.setattr("query.httpd.app.AT_ONCE", 1)
+    for _ in range(3):
+        assert client.get("/v1/messages").status_code == 200
+    monkeypatch.setattr("query.httpd.app.AT_ONCE", 0)
+    answer = client.get("/v1/messages")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    assert client.get("/readyz").status_code == 200
