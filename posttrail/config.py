@@ -114,6 +114,7 @@ class Query:
     """posttrail-queryd: its sockets, its own state, and whom it believes."""
 
     socket: Path = Path("/run/posttrail/queryd.sock")
+    local_users: bool = False  # everybody on this machine may connect to it, to see their own
     proxy_socket: str = ""  # "": none; here, and only here, user_header is believed
     user_header: str = "X-Posttrail-User"
     proxy_operators: tuple[str, ...] = ()  # users that are operators when the proxy names them

@@ -151,9 +151,15 @@ def _read_counts(reader: Reader, query: Query, scope: Scope) -> Counts | None:
 
 
 def driver(reader: Reader, query: Query, scope: Scope) -> tuple[Term | None, ...]:
-    """The terms that together lead to every answer, as few hits as can be; None is a scan."""
+    """The terms that together lead to every answer, as few hits as can be; None is a scan.
+
+    A mailbox is searched by its own terms wherever another's would tell, by the time it takes,
+    how much mail that other one has.
+    """
     choices = _indexed(query)
     if not scope.operator:
+        if not scope.domains:
+            choices = [terms for terms in choices if all(_is_own(term, scope) for term in terms)]
         choices.append(_scope_terms(scope))
     if not choices:
         statuses = query.statuses or (PENDING if query.silent_for_us is not None else frozenset())
@@ -164,6 +170,16 @@ def driver(reader: Reader, query: Query, scope: Scope) -> tuple[Term | None, ...
         return choices[0]
     parting = _parting(query, scope)
     return min(choices, key=lambda terms: _hit_count(reader, terms, query.window, parting))
+
+
+def _is_own(term: Term, scope: Scope) -> bool:
+    """Whether the hits of a term are the caller's, or a few: those of an id."""
+    kind, name = term
+    if kind in (keys.MESSAGE_ID, keys.QUEUE_ID):
+        return True
+    if kind == keys.LOGIN:
+        return scope.is_login(name)
+    return kind == keys.RECIPIENT and scope.owns(name)
 
 
 def _hit_count(reader: Reader, terms: Iterable[Term], window: Window, parting: bytes) -> int:

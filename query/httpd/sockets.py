@@ -1,7 +1,7 @@
 """The sockets that posttrail-queryd listens on: systemd's, else our own.
 
 sd_listen_fds(3): LISTEN_FDS with names ``queryd``, ``proxy``, ``tcp`` (FileDescriptorName=). A Unix
-socket of our own is made as 0600 under another name, given its group and mode 0660, and then
+socket of our own is made as 0600 under another name, given its group and mode, and then
 renamed: nobody can connect before it is as it shall be. Raises UnavailableError, ConfigError.
 """
 
@@ -20,6 +20,8 @@ from query.source import listens
 
 FIRST: Final = 3
 MODE: Final = 0o660
+FOR_ALL: Final = 0o666
+"""The kernel says who connects (``identity``): the mode only keeps strangers out of the queue."""
 BACKLOG: Final = 256
 
 
@@ -38,7 +40,8 @@ def listeners(settings: Config) -> list[Listener]:
     query = settings.query
     try:
         if Door.QUERYD not in have:
-            found.append(unix(query.socket, Door.QUERYD, query.admin_group))
+            mode = FOR_ALL if query.local_users else MODE
+            found.append(unix(query.socket, Door.QUERYD, query.admin_group, mode=mode))
         if query.proxy_socket and Door.PROXY not in have:
             found.append(unix(Path(query.proxy_socket), Door.PROXY, ""))
         if query.tcp and Door.TCP not in have:
@@ -71,7 +74,7 @@ def passed(environment: Mapping[str, str]) -> list[Listener]:
     return found
 
 
-def unix(path: Path, door: Door, group: str) -> Listener:
+def unix(path: Path, door: Door, group: str, *, mode: int = MODE) -> Listener:
     """A Unix socket of our own; the one of a dead process is replaced, that of a live one not."""
     if listens(path):
         raise TryAgainError(f"already running: a program listens on {path}")
@@ -86,17 +89,17 @@ def unix(path: Path, door: Door, group: str) -> Listener:
         raise UnavailableError(f"{path}: {error.strerror or error}") from None
     finally:
         os.umask(before)
-    _settle(new, group)
+    _settle(new, group, mode)
     made.listen(BACKLOG)
     new.rename(path)
     return Listener(made, door, path)
 
 
-def _settle(path: Path, group: str) -> None:
+def _settle(path: Path, group: str, mode: int) -> None:
     """The socket's group, where there is one and we may give it away, and then its mode."""
     with suppress(KeyError, PermissionError):
         os.chown(path, -1, grp.getgrnam(group).gr_gid)
-    path.chmod(MODE)
+    path.chmod(mode)
 
 
 def tcp(address: str) -> Listener:

@@ -63,6 +63,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         per_minute = 6
         [query]
         socket = "/j/queryd.sock"
+        local_users = true
         proxy_socket = "/j/proxy.sock"
         user_header = "Remote-User"
         proxy_operators = ["postmaster"]
