@@ -61,13 +61,14 @@ def told(reader: Reader, name: bytes, scope: Scope) -> Iterator[Details]:
     """The documents under an id or queue id, newest first; of a queue id at most ``MOST``."""
     id = keys.parse_id(name.decode("ascii", "replace"))
     record = None if id is None else reader.record(id)
-    if record is not None:
-        records = [record]
-    else:
-        found = by_queue_id(reader, name, scope)[:MOST]
-        records = [record for message in found if (record := reader.record(message.id))]
-    for each in records:
-        shown = tell(reader, each, scope)
+    shown = None if record is None else tell(reader, record, scope)
+    if shown is not None:
+        yield shown
+        return
+    # What is out of scope takes the steps, and so the time, of what is absent.
+    for message in by_queue_id(reader, name, scope)[:MOST]:
+        record = reader.record(message.id)
+        shown = None if record is None else tell(reader, record, scope)
         if shown is not None:
             yield shown
 
