@@ -6,7 +6,7 @@ Pure: a mapping from file name to text. Every service listens on 127.0.0.1, and
 leaves the machine.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class Places:
     ports: Ports
     sinks: Mapping[str, int]
     milter: bool
-    settings: Sequence[str]  # further lines of main.cf; they win
+    settings: Sequence[str]  # lines of main.cf instead of ours, and further ones
 
 
 def files(places: Places) -> dict[str, str]:
@@ -158,7 +158,19 @@ smtpd_client_connection_count_limit = 0
 default_process_limit = 50
 in_flow_delay = 0
 """
-    return lines + "".join(f"{line}\n" for line in places.settings)
+    return each_once((*lines.splitlines(), *places.settings))
+
+
+def each_once(lines: Iterable[str]) -> str:
+    """Lines of main.cf, the last of each name only.
+
+    Postfix warns of names that come twice, and postlogd(8) blocks on its own warnings.
+    """
+    found: dict[str, str] = {}
+    for line in lines:
+        if line.strip():
+            found[line.partition("=")[0].strip()] = line
+    return "".join(f"{line}\n" for line in found.values())
 
 
 def _master_cf(ports: Ports) -> str:

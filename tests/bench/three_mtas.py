@@ -217,10 +217,6 @@ def _postfix(directory: Path) -> Iterator[Lab]:
     names = ("accepts", "greylists", "full", "unknown", "refuses")
     lab = Lab(directory, sinks=dict.fromkeys(names, 9), milter=False, settings=settings)
     lab.prepare()
-    main = etc / "main.cf"  # one line for each: postlogd would choke on its own warnings of two
-    lines = main.read_text().splitlines()
-    last = {line.partition("=")[0].strip(): line for line in lines if line.strip()}
-    main.write_text("\n".join(last.values()) + "\n")
     tables = {
         "bench-virtual": "".join(f"{a} {to}\n" for a, to in VIRTUAL.items()),
         "bench-aliases": "".join(f"{a}: {to}\n" for a, to in ALIASES.items()),

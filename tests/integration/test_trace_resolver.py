@@ -1,13 +1,16 @@
 """What we compute is what a real trivial-rewrite(8) answers, in several configurations."""
 
 import itertools
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from posttrail.demo.postfix_files import each_once
 from query.trace.postfix.computed import ComputedRouter
 from query.trace.postfix.resolve import Resolved, SocketRouter, open_router
 from query.trace.postfix.settings import Settings, SettingsCache
@@ -29,7 +32,12 @@ valias.example smtp:[never.example]
 seven@local.example lmtp:unix:/run/lmtp
 vbox.example lmtp:
 """
-PATTERN = "/^pattern([+].*)?@/ pat:x\n"
+PATTERN = """\
+/^pattern([+].*)?@/ pat:x
+/^(one|two)[+]s@/ taken:$1.example
+/^two[+]s@/ next:rule
+/^\\*$/ starred:
+"""
 COMMON = """\
 compatibility_level = 3.6
 myhostname = mx.local.example
@@ -59,9 +67,27 @@ CONFIGURATIONS = {
     "sender_dependent_relayhost_maps = texthash:{etc}/relayhost\nrelayhost = [192.0.2.25]\n"
     "relay_transport = relay:[192.0.2.50]\nshow_user_unknown_table_name = no\n"
     "mydestination = {etc}/list\n",
+    "patterns": "transport_maps = regexp:{etc}/pattern\nrelayhost = [192.0.2.25]\n"
+    "sender_dependent_relayhost_maps = pcre:{etc}/bysender\n"
+    "virtual_transport = vmail:[bad\nrelay_transport = relay:\n",
+    "nothing": "local_transport = :[192.0.2.1]\n"
+    "sender_dependent_default_transport_maps = inline:{{ {{by@sender.example = :x}} }}\n",
 }
 LOCAL_PARTS = (
-    *("user", "one", "two+ext", "two+other", "three", "four", "five", "six", "seven", "moved"),
+    *(
+        "user",
+        "one",
+        "one+s",
+        "two+s",
+        "two+ext",
+        "two+other",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "moved",
+    ),
     *("moved+ext", "pattern", "pattern+x", "-dash", "Upper.Case", "a%relay.example", "a%b%host"),
     *("host!user", "a!b!c", '"a b"', '"x@relay.example"', '"y%relay.example"', '""'),
 )
@@ -86,10 +112,16 @@ SENDERS = ("", "plain@default.example", "by+x@sender.example", "dunno@sender.exa
 
 def _configure(etc: Path, settings: str) -> None:
     (etc / "main.cf").write_text(
-        COMMON
-        + f"queue_directory = {etc.parent}/queue\ndata_directory = {etc.parent}/data\n"
-        + f"maillog_file = {etc.parent}/mail.log\nmaillog_file_prefixes = {etc.parent}\n"
-        + settings.format(etc=etc)
+        each_once(
+            (
+                *COMMON.splitlines(),
+                f"queue_directory = {etc.parent}/queue",
+                f"data_directory = {etc.parent}/data",
+                f"maillog_file = {etc.parent}/mail.log",
+                f"maillog_file_prefixes = {etc.parent}",
+                *settings.format(etc=etc).splitlines(),
+            )
+        )
     )
     (etc / "master.cf").write_text(
         "rewrite unix - - n - - trivial-rewrite\n"
@@ -101,6 +133,7 @@ def _configure(etc: Path, settings: str) -> None:
         "pattern": PATTERN,
         "relocated": "moved@relay.example new@default.example\n",
         "domains": "listed.example yes\n",
+        "bysender": "/^by(.*)@/ [$1.example]\n/^by/ [192.0.2.63]\n",
         "list": "local.example\n!sub.listed.example\nlisted.example\n",
         "xport": "by@sender.example slow:[192.0.2.60]\ndunno@sender.example DUNNO\n"
         "@sender.example fast:\n",
@@ -108,22 +141,30 @@ def _configure(etc: Path, settings: str) -> None:
         "<> [192.0.2.62]\n",
     }.items():
         (etc / name).write_text(text)
+    for file in etc.iterdir():
+        os.utime(file, (1, 1))  # Postfix waits until a file has not changed for seconds
 
 
 @pytest.fixture(scope="module", params=CONFIGURATIONS)
 def routers(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
 ) -> Iterator[tuple[SocketRouter, ComputedRouter, Settings]]:
     if not shutil.which("postfix"):
         pytest.skip("no Postfix here")
-    top = tmp_path_factory.mktemp("resolver")
-    for folder in (*top.parents[:2], top):
-        folder.chmod(0o755)
+    with tempfile.TemporaryDirectory(prefix="posttrail-") as name:
+        yield from _running(Path(name), CONFIGURATIONS[request.param])
+
+
+def _running(
+    top: Path, configuration: str
+) -> Iterator[tuple[SocketRouter, ComputedRouter, Settings]]:
+    """Below /tmp itself: another pytest takes the folder of all test runs from Postfix again."""
+    top.chmod(0o755)
     for name in ("etc", "queue", "data"):
         (top / name).mkdir(mode=0o755)
     shutil.chown(top / "data", "postfix")
     etc = top / "etc"
-    _configure(etc, CONFIGURATIONS[request.param])
+    _configure(etc, configuration)
     command = ["postfix", "-c", str(etc)]
     started = subprocess.run([*command, "start"], check=False, capture_output=True, text=True)
     log = top / "mail.log"
@@ -157,6 +198,8 @@ def test_rewriting_is_computed_as_the_resolver_does(
 def _told(answer: Resolved) -> tuple[str, ...] | tuple[str, str, str, str, bool]:
     if answer.error:  # transport and next hop are left unset then
         return ("error", answer.recipient)
+    if answer.address_class == "fail":  # whatever was found until then
+        return ("fail", answer.recipient)
     return (
         answer.transport,
         answer.nexthop,

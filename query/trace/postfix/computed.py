@@ -100,8 +100,7 @@ class ComputedRouter:
         if self._get("resolve_numeric_domain") == "yes" and literal(domain):
             kept = f"[IPv6:{domain}]" if ":" in domain else f"[{domain}]"
             recipient, domain = f"{recipient.rpartition('@')[0]}@{kept}", kept
-        dashed = recipient.startswith("-") and self._get("allow_min_user") != "yes"
-        if dashed or not domains.valid(domain):
+        if not domains.valid(domain):
             return Resolved(*BAD, recipient, "default", True, self.source, None)
         named = "local" if here else self._class(domain)
         channel, nexthop, found = self._by_class(named, domain, sender)
@@ -114,8 +113,15 @@ class ComputedRouter:
         moved = self._maps("relocated_maps", recipient)
         if moved is not None:
             channel, nexthop, found = "error", f"5.1.6 User has moved to {moved.value}", moved
+        if recipient.startswith("-") and self._get("allow_min_user") != "yes":
+            return Resolved(*BAD, recipient, named, True, self.source, None)
         notes = tuple(dict.fromkeys(self._notes))
         return Resolved(channel, nexthop, recipient, named, False, self.source, found, notes)
+
+    def class_of(self, address: str) -> str:
+        """The class that its domain has; address in external form."""
+        here, recipient = self._stripped(keys.internal(address))
+        return "local" if here else self._class(recipient.rpartition("@")[2])
 
     def _stripped(self, address: str) -> tuple[bool, str]:
         """Is it ours, and the recipient: local domains are taken off until a foreign one stands."""

@@ -6,8 +6,11 @@ own waits for each, at most ``TIMEOUT_S``. Raises nothing: ``Asking.why`` says w
 """
 
 import os
+import re
+import selectors
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +19,7 @@ from query.trace.postfix.settings import program
 
 TIMEOUT_S: Final = 5.0
 _QUERY: Final = "query error"  # about one key; others may have an answer
-_SENT_AT_ONCE: Final = 32768  # bytes that an empty pipe takes
+_PIECE: Final = 65536
 
 
 class Asking:
@@ -58,23 +61,77 @@ class Asking:
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:
         try:
             asked = "".join(f"{key}\n" for key in self.keys)
-            self._take(process, asked.encode("utf-8", "surrogateescape"))
+            with process:
+                self._take(process, asked.encode("utf-8", "surrogateescape"))
         except Exception as error:  # noqa: BLE001 - whoever waits must be woken
             self.why = f"postmap cannot be read: {error}"
         finally:
             self.done.set()
 
     def _take(self, process: "subprocess.Popen[bytes]", asked: bytes) -> None:
-        try:
-            output, errors = process.communicate(asked, timeout=TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+        talk = Talk(process, asked)
+        self.stuck = not talk.ended(time.monotonic() + TIMEOUT_S)
+        if self.stuck or talk.fatal():
             process.kill()
-            output, _ = process.communicate()
-            self.stuck = True
+        code = process.wait()
+        self.why = trouble(0 if talk.fatal() else code, talk.errors.decode("utf-8", "replace"))
+        if self.stuck:
             self.why = f"no answer within {TIMEOUT_S:g} s"
-        else:
-            self.why = trouble(process.returncode, errors.decode("utf-8", "replace"))
-        self.values = values_of(output.decode("utf-8", "surrogateescape"), self.keys)
+        self.values = values_of(talk.output.decode("utf-8", "surrogateescape"), self.keys)
+
+
+class Talk:
+    """What is written to a process, and what it says meanwhile."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", asked: bytes) -> None:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        self.output = bytearray()
+        self.errors = bytearray()
+        self._asked = asked
+        self._stdin = process.stdin
+        self._said = {process.stdout.fileno(): self.output, process.stderr.fileno(): self.errors}
+
+    def fatal(self) -> bool:
+        """Did it say its last word? Programs of Postfix sleep a second after it, then end."""
+        return re.search(rb"fatal: .*\n", self.errors) is not None
+
+    def ended(self, until: float) -> bool:
+        """Both ends were closed, or the last word was said; False: not until then."""
+        with selectors.DefaultSelector() as ready:
+            for file in self._said:
+                ready.register(file, selectors.EVENT_READ)
+            os.set_blocking(self._stdin.fileno(), False)
+            ready.register(self._stdin, selectors.EVENT_WRITE)
+            self._feed(ready)
+            while ready.get_map() and not self.fatal():
+                events = ready.select(max(0.0, until - time.monotonic()))
+                if not events:
+                    return False
+                for key, _ in events:
+                    self._turn(ready, key.fd)
+        return True
+
+    def _turn(self, ready: selectors.BaseSelector, file: int) -> None:
+        if file not in self._said:
+            self._feed(ready)
+            return
+        piece = os.read(file, _PIECE)
+        self._said[file] += piece
+        if not piece:
+            ready.unregister(file)
+
+    def _feed(self, ready: selectors.BaseSelector) -> None:
+        try:
+            self._asked = self._asked[os.write(self._stdin.fileno(), self._asked) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._asked = b""
+        if not self._asked:
+            ready.unregister(self._stdin)
+            self._stdin.close()
 
 
 def _started(config: str, table: str, inherited: Sequence[int]) -> "subprocess.Popen[bytes]":

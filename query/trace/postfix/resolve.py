@@ -2,23 +2,29 @@
 
 The protocol is internal to Postfix: ``name NUL value NUL`` pairs, a lone NUL ends a record; newer
 releases greet first. It is read as ordered pairs, no greeting is compared, and the socket is
-believed only after ``postmaster@$myorigin`` came back as an address of ours. Raises RouterError
-where the resolver stops answering; ``open_router`` falls back to ``computed``.
+believed only after ``postmaster@$myorigin`` came back local or of the class its domain has. Raises
+RouterError where the resolver does not answer in time; ``open_router`` falls back to ``computed``.
 """
 
 import os
 import select
 import socket as sockets
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from posttrail.errors import EX_UNAVAILABLE, PosttrailError
 from query.trace.postfix.settings import Settings
-from query.trace.postfix.tables import Found, Tables
+from query.trace.postfix.tables import Found, TableError, Tables
 from query.trace.tree import Source
 
-TIMEOUT_S: Final = 5.0
+if TYPE_CHECKING:
+    from query.trace.postfix.computed import ComputedRouter
+
+TIMEOUT_S: Final = 2.0  # for an answer, connecting and greeting included
 GREETING_S: Final = 0.5
+GREETING: Final = "protocol"  # the one attribute of a greeting; its value varies
+MOST_BYTES: Final = 65536  # of a record
 FAIL: Final = 8
 ERROR: Final = 4
 _CLASSES: Final = {
@@ -28,6 +34,10 @@ _CLASSES: Final = {
     2048: "relay",
     4096: "default",
 }
+
+Pairs = Sequence[tuple[str, str]]
+_T = TypeVar("_T")
+_SILENT: Final[set[str]] = set()  # sockets that do not greet: nobody waits for it again
 
 
 class RouterError(PosttrailError):
@@ -75,43 +85,60 @@ class SocketRouter:
 
     def rewrite(self, address: str, rule: str = "local") -> str:
         """Raises RouterError."""
-        answer = self._ask([("request", "rewrite"), ("rule", rule), ("address", address)])
-        return value_of(answer, "address")
+        pairs = [("request", "rewrite"), ("rule", rule), ("address", address)]
+        return self._ask(pairs, lambda answer: value_of(answer, "address"))
 
     def resolve(self, address: str, sender: str) -> Resolved:
         """Raises RouterError."""
-        asked = [("request", "resolve"), ("sender", sender), ("address", address)]
-        return resolved_of(self._ask(asked))
+        pairs = [("request", "resolve"), ("sender", sender), ("address", address)]
+        return self._ask(pairs, resolved_of)
 
-    def _ask(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        message = record(pairs)
-        for attempt in (1, 2):
+    def _ask(self, pairs: Sequence[tuple[str, str]], take: Callable[[Pairs], _T]) -> _T:
+        until = time.monotonic() + TIMEOUT_S
+        for last in (False, True):
             try:
                 if self._connection is None:
-                    self._connect()
-                return self._exchange(message)
+                    self._connect(until)
+                return take(self._exchange(record(pairs), until))
             except OSError as error:
                 self.close()
-                if attempt == 2:
+                if last or time.monotonic() >= until:
                     raise RouterError(f"{self._path}: {error.strerror or error}") from None
+            except RouterError:
+                self.close()
+                raise
         raise AssertionError
 
-    def _connect(self) -> None:
+    def _connect(self, until: float) -> None:
         connection = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
-        connection.settimeout(TIMEOUT_S)
         self._connection, self._buffer = connection, b""
+        connection.settimeout(max(0.001, until - time.monotonic()))
         connection.connect(self._path)
+        if self._path in _SILENT:
+            return
         if select.select([connection], [], [], GREETING_S)[0]:
-            self._record()  # a greeting; older releases have none
+            self._record(until)
+        else:
+            _SILENT.add(self._path)
 
-    def _exchange(self, message: bytes) -> list[tuple[str, str]]:
+    def _exchange(self, message: bytes, until: float) -> Pairs:
         assert self._connection is not None
         self._connection.sendall(message)
-        return self._record()
+        answer = self._record(until)
+        if len(answer) == 1 and answer[0][0] == GREETING:  # it has learned to greet, or was late
+            _SILENT.discard(self._path)
+            answer = self._record(until)
+        return answer
 
-    def _record(self) -> list[tuple[str, str]]:
+    def _record(self, until: float) -> Pairs:
         assert self._connection is not None
         while (end := end_of(self._buffer)) is None:
+            if len(self._buffer) > MOST_BYTES:
+                raise RouterError(f"{self._path}: more than {MOST_BYTES} bytes and no end")
+            left = until - time.monotonic()
+            if left <= 0:
+                raise RouterError(f"{self._path}: no answer within {TIMEOUT_S:g} s")
+            self._connection.settimeout(left)
             piece = self._connection.recv(65536)
             if not piece:
                 raise OSError("the resolver closed the connection")
@@ -154,18 +181,17 @@ def pairs_of(data: bytes) -> Iterator[tuple[str, str]]:
         yield name.decode("ascii", "replace"), value.decode("utf-8", "surrogateescape")
 
 
-def value_of(pairs: Sequence[tuple[str, str]], name: str) -> str:
-    """The last of that name, for ``flags`` comes twice."""
+def value_of(pairs: Pairs, name: str) -> str:
+    """The last of that name."""
     found = [value for each, value in pairs if each == name]
     if not found:
         raise RouterError(f"the resolver gave no {name}")
     return found[-1]
 
 
-def resolved_of(pairs: Sequence[tuple[str, str]]) -> Resolved:
+def resolved_of(pairs: Pairs) -> Resolved:
     """An answer to ``request=resolve``."""
-    flags = value_of(pairs, "flags")
-    bits = int(flags) if flags.isdigit() else 0
+    bits = bits_of(pairs)
     named = next((name for bit, name in _CLASSES.items() if bits & bit), "")
     return Resolved(
         transport=value_of(pairs, "transport"),
@@ -178,6 +204,18 @@ def resolved_of(pairs: Sequence[tuple[str, str]]) -> Resolved:
     )
 
 
+def bits_of(pairs: Pairs) -> int:
+    """All ``flags`` together: the server's own come first, those of the address last."""
+    bits, found = 0, [value for name, value in pairs if name == "flags"]
+    for value in found:
+        if not (value.isascii() and value.isdigit()):
+            raise RouterError("the resolver gave flags that are no number")
+        bits |= int(value)
+    if not found:
+        raise RouterError("the resolver gave no flags")
+    return bits
+
+
 def open_router(
     settings: Settings, tables: Tables, *, socket: str = ""
 ) -> tuple[Router, str | None]:
@@ -186,25 +224,37 @@ def open_router(
 
     queue = settings.get("queue_directory") or "/var/spool/postfix"
     places = [socket] if socket else [f"{queue}/private/rewrite", f"{queue}/public/posttrail-rw"]
+    computed = ComputedRouter(settings, tables)
     why = ""
     for path in places:
         router = SocketRouter(path)
         try:
-            _test(router, settings)
+            _test(router, computed)
         except RouterError as error:
             router.close()
             if os.path.exists(path) or not why:
                 why = str(error)
             continue
         return router, None
-    return ComputedRouter(settings, tables), why
+    return computed, why
 
 
-def _test(router: SocketRouter, settings: Settings) -> None:
-    """``postmaster`` is completed, and resolved to some transport."""
+def _test(router: SocketRouter, computed: "ComputedRouter") -> None:
+    """``postmaster`` is completed, and is local or of the class that its domain has."""
     address = router.rewrite("postmaster")
     if not address.startswith("postmaster"):
         raise RouterError(f"the resolver completed postmaster to {address}")
     answer = router.resolve(address, "")
-    if not answer.transport or not answer.address_class:
+    named = answer.address_class
+    if named == "fail":  # it speaks as it should; its tables or settings are wrong
+        return
+    if not answer.transport or not named:
         raise RouterError("the resolver did not say where postmaster goes")
+    if named == "local":
+        return
+    try:
+        expected = computed.class_of(address)
+    except TableError:
+        return
+    if named != expected:
+        raise RouterError(f"the resolver says that {address} is {named}, settings say {expected}")

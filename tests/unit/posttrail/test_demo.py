@@ -93,7 +93,7 @@ def test_the_mails_end_in_each_of_the_six_statuses() -> None:
     }  # fmt: skip
 
 
-def test_settings_come_last_in_main_cf() -> None:
+def test_settings_stand_in_main_cf_instead_of_ours() -> None:
     places = Places(
         directory=Path("/nowhere"),
         daemons="/usr/lib/postfix/sbin",
@@ -103,7 +103,10 @@ def test_settings_come_last_in_main_cf() -> None:
         milter=True,
         settings=("in_flow_delay = 1s",),
     )
-    assert files(places)["main.cf"].endswith("in_flow_delay = 0\nin_flow_delay = 1s\n")
+    written = files(places)["main.cf"].splitlines()
+    assert [line for line in written if line.startswith("in_flow")] == ["in_flow_delay = 1s"]
+    names = [line.partition("=")[0].strip() for line in written]
+    assert len(names) == len(set(names))
 
 
 def test_a_folder_of_our_own_is_removed_and_a_kept_one_is_not(tmp_path: Path) -> None:
