@@ -7,7 +7,7 @@ known to none stays unexplained. The words are data, ``query/words/*.toml``. Rai
 
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -16,14 +16,24 @@ _ENHANCED: Final = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.]\
 _REPLY: Final = re.compile(r"(?<![\d.])([245]\d\d)(?=[ -]|$)")
 _AT_MOST: Final = 4096
 """Characters of a text that are looked at; RFC 5321 4.5.3.1.5 gives a reply line 512 octets."""
-_NAMES: Final = re.compile(r"<[^<>]*>|\S+@\S+|\bhost \S+ said:")
-"""Addresses and hosts in a text: their spelling means nothing."""
+_ADDRESSES: Final = re.compile(
+    r"<[^<>]*>|\S+@\S+|\bhost \S+ (?:said|refused to talk to me):"
+    r"|\bsubject(?: was)?[: =]+(?:\"[^\"]*\"|'[^']*')|\bsubject: .*"
+)
+"""Addresses, the host that spoke, and subjects in a text: their spelling means nothing."""
+_NAMES: Final = re.compile(
+    r"(?:https?://|\bwww\.)\S+|\S*\[[0-9a-f.:]+\]|(?<![\w.-])[\w-]+(?:\.[\w-]+)*\.[a-z][a-z0-9-]+"
+)
+"""Hosts and links: they mean nothing but in the text of whom they name."""
 _TAKEN: Final = "The server took it."
 _CLASSES: Final = {
     "2": "It succeeded.",
     "4": "It failed for now and is tried again.",
     "5": "It failed for good.",
 }
+
+_Found = tuple[dict[str, Any], str]
+"""An entry of the data, and the basis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,22 +49,38 @@ class Explanation:
 
 
 def explain(
-    text: str, *, enhanced_status: str | None = None, reply_code: int | None = None
+    text: str,
+    *,
+    enhanced_status: str | None = None,
+    reply_code: int | None = None,
+    final: bool = False,
 ) -> Explanation | None:
-    """The meaning of a reply; codes that are not given are looked for in the text."""
+    """The meaning of a reply; codes that are not given are looked for in the text.
+
+    ``final``: nothing is tried again, whatever the code says (a message that expired).
+    """
     text = text[:_AT_MOST]
     enhanced = enhanced_status or _enhanced_in(text)
     code = str(reply_code) if reply_code else _reply_in(text)
     named = enhanced or code
-    found: Explanation | None = None
+    found: _Found | None
     if named.startswith("2"):
         found = _of_success(enhanced)
     else:
         found = _of_text(text) or _of_enhanced(enhanced) or _of_reply(code)
     if found is None:
         return None
-    outcome = _CLASSES.get(named[0]) if named else None
-    return replace(found, code=named or None, outcome=outcome)
+    given_up = final or named.startswith("5")
+    outcome = _CLASSES.get("5" if given_up else named[:1])
+    known, basis = found
+    return Explanation(
+        code=named or None,
+        outcome=outcome,
+        says=known["says"],
+        next=known.get("final" if given_up and "final" in known else "next"),
+        who=known.get("who"),
+        basis=basis,
+    )
 
 
 def _enhanced_in(text: str) -> str:
@@ -67,56 +93,79 @@ def _reply_in(text: str) -> str:
     return found[0] if found else ""
 
 
-def _of_success(enhanced: str) -> Explanation:
+def _of_success(enhanced: str) -> _Found:
     """Of what was taken no text and no general code tells more."""
     known = _codes().get(enhanced.partition(".")[2], {})
     if not known or "next" in known:
         known = {"says": _TAKEN}
-    return _made(known, "enhanced_status" if enhanced else "reply_code")
+    return known, "enhanced_status" if enhanced else "reply_code"
 
 
-def _of_text(text: str) -> Explanation | None:
+def _of_text(text: str) -> _Found | None:
     whole = " ".join(text.casefold().split())
-    nameless = _NAMES.sub(" ", whole)
-    for known, parts in _texts():
-        plain = whole if "who" in known else nameless
-        if all(part.search(plain) for part in parts):
-            return _made(known, "text")
+    addressless = _ADDRESSES.sub(" ", whole)
+    nameless = _NAMES.sub(" ", addressless)
+    for entry in _texts():
+        if entry.fits(whole, addressless, nameless):
+            return entry.known, "text"
     return None
 
 
-def _of_enhanced(code: str) -> Explanation | None:
+def _of_enhanced(code: str) -> _Found | None:
     known = _codes().get(code.partition(".")[2])
-    return _made(known, "enhanced_status") if known else None
+    return (known, "enhanced_status") if known else None
 
 
-def _of_reply(code: str) -> Explanation | None:
+def _of_reply(code: str) -> _Found | None:
     known = _replies().get(code)
-    return _made(known, "reply_code") if known else None
+    return (known, "reply_code") if known else None
 
 
-def _made(known: dict[str, Any], basis: str) -> Explanation:
-    return Explanation(
-        code=None,
-        outcome=None,
-        says=known["says"],
-        next=known.get("next"),
-        who=known.get("who"),
-        basis=basis,
-    )
+@dataclass(frozen=True, slots=True)
+class _Phrase:
+    """Whole words in a text; behind those with "*" letters and digits may go on."""
+
+    bare: str
+    whole: re.Pattern[str]
+
+    @classmethod
+    def of(cls, part: str) -> "_Phrase":
+        bare = part.removesuffix("*")
+        before = r"(?<!\w)" if bare[0].isalnum() else ""
+        behind = r"(?!\w)" if bare == part and bare[-1].isalnum() else ""
+        return cls(bare, re.compile(before + re.escape(bare) + behind))
+
+    def stands_in(self, text: str) -> bool:
+        return self.bare in text and self.whole.search(text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One of texts.toml."""
+
+    known: dict[str, Any]
+    all_of: tuple[_Phrase, ...]
+    any_of: tuple[_Phrase, ...]
+
+    @classmethod
+    def of(cls, known: dict[str, Any]) -> "_Entry":
+        phrases = (map(_Phrase.of, known.get(key, ())) for key in ("has", "any"))
+        return cls(known, *map(tuple, phrases))
+
+    def fits(self, whole: str, addressless: str, nameless: str) -> bool:
+        text = nameless
+        if "addresses" in self.known:
+            text = whole
+        elif "who" in self.known or "names" in self.known:
+            text = addressless
+        if not all(phrase.stands_in(text) for phrase in self.all_of):
+            return False
+        return not self.any_of or any(phrase.stands_in(text) for phrase in self.any_of)
 
 
 @cache
-def _texts() -> list[tuple[dict[str, Any], list[re.Pattern[str]]]]:
-    return [(known, [*map(_whole_word, known["has"])]) for known in _words("texts")["text"]]
-
-
-def _whole_word(part: str) -> re.Pattern[str]:
-    """Finds the part where no letter or digit goes on before it or, but for "*", behind it."""
-    bare = part.removesuffix("*")
-    before = r"(?<!\w)" if bare[0].isalnum() else ""
-    behind = r"(?!\w)" if bare == part and bare[-1].isalnum() else ""
-    return re.compile(before + re.escape(bare) + behind)
+def _texts() -> list[_Entry]:
+    return [_Entry.of(known) for known in _words("texts")["text"]]
 
 
 @cache
@@ -135,8 +184,8 @@ def _words(name: str) -> dict[str, Any]:
 
 def messages() -> list[str]:
     """Every sentence that may come out, each once: what a translation has to know."""
-    entries = [*(known for known, _ in _texts()), *_codes().values(), *_replies().values()]
+    entries = [*(entry.known for entry in _texts()), *_codes().values(), *_replies().values()]
     found = [*_CLASSES.values(), _TAKEN]
     for entry in entries:
-        found += [entry[key] for key in ("says", "next") if key in entry]
+        found += [entry[key] for key in ("says", "next", "final") if key in entry]
     return list(dict.fromkeys(found))

@@ -74,7 +74,12 @@ def explanation(row: Row) -> Explanation | None:
     """What the reply means, of what did not get through."""
     if row.status not in _EXPLAINED or not (row.reply or row.enhanced_status or row.reply_code):
         return None
-    return explain(row.reply or "", enhanced_status=row.enhanced_status, reply_code=row.reply_code)
+    return explain(
+        row.reply or "",
+        enhanced_status=row.enhanced_status,
+        reply_code=row.reply_code,
+        final=row.status == "error",
+    )
 
 
 def sentences() -> list[str]:
