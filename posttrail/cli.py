@@ -33,6 +33,7 @@ VERBS: Final[dict[str, Verb]] = {
     "stats": Verb("query.stats:stats", "Count rows by status, domain or hour."),
     "summary": Verb("query.summary:summary", "What was sent, by domain, login or sender."),
     "never": Verb("query.never:never", "Whether mail never reached this server."),
+    "watch": Verb("query.watch:watch", "Rows as they appear and change."),
     "coverage": Verb("query.coverage:coverage", "When capture was up, and the gaps."),
     "explain": Verb("query.explain_verb:verb", "What a reply means, in plain words."),
     "explain-line": Verb("milterd.track.explain_line:verb", "What a log line is understood as."),

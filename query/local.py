@@ -78,6 +78,11 @@ class Within:
         self._source = source
         self._scope = scope
 
+    @property
+    def reader(self) -> Reader:
+        """The journal, for whoever listens to its changes."""
+        return self._source.reader
+
     def page(
         self, filters: Filters, *, limit: int | None, cursor: str | None = None, count: bool = True
     ) -> Page:

@@ -22,7 +22,7 @@ from posttrail.errors import (
     UnavailableError,
     UsageError,
 )
-from query import shape, when
+from query import shape, sse, when
 from query.answers import Answers, Filters, Page
 from query.coverage import Coverage
 from query.days import Days
@@ -56,7 +56,7 @@ class Remote:
         answer = self._get("/v1/messages", asked, NDJSON)
         counted, counts = _counts(answer.headers.get("Posttrail-Counts", ""))
         return Page(
-            rows=map(_row, self._lines(answer)),
+            rows=map(row_of, self._lines(answer)),
             next=_next(answer.headers.get("Link", "")),
             counts=counts,
             counted=counted,
@@ -105,15 +105,43 @@ class Remote:
         """The answer to a JSON document, as its type."""
         return _made(kind, _parsed(self._ask("POST", path, json.dumps(document).encode()).read()))
 
+    def stream(
+        self, filters: Filters, *, message: str | None, last_id: str, timeout_s: float
+    ) -> HTTPResponse:
+        """The live stream behind an event's id, or from now on; a silence times out."""
+        asked = {name: value for name, value in _spelled(filters).items() if value}
+        if message is not None:
+            asked["message"] = message
+        more = {"Last-Event-ID": last_id} if last_id else {}
+        return self._ask(
+            "GET",
+            f"/v1/events?{urlencode(asked, errors='surrogateescape')}",
+            None,
+            sse.MEDIA,
+            more=more,
+            timeout_s=timeout_s,
+        )
+
     def _get(self, path: str, asked: Mapping[str, str], accept: str) -> HTTPResponse:
         query = urlencode(asked, errors="surrogateescape")
         return self._ask("GET", f"{path}?{query}" if query else path, None, accept)
 
     def _ask(
-        self, method: str, target: str, body: bytes | None, accept: str = "application/json"
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        accept: str = "application/json",
+        *,
+        more: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> HTTPResponse:
-        headers = _said(accept) | ({} if body is None else {"Content-Type": "application/json"})
-        connection = _Connection(self._path)
+        headers = (
+            _said(accept)
+            | dict(more or {})
+            | ({} if body is None else {"Content-Type": "application/json"})
+        )
+        connection = _Connection(self._path, timeout_s)
         try:
             connection.request(method, target, body, headers)
             answer = connection.getresponse()
@@ -148,14 +176,14 @@ class Remote:
 class _Connection(HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("posttrail", timeout=TIMEOUT_S)
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("posttrail", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:
         """unix(7)."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(TIMEOUT_S)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
 
 
@@ -218,7 +246,7 @@ def _made(kind: type[T], found: object) -> T:
         ) from None
 
 
-def _row(found: Mapping[str, Any]) -> Row:
+def row_of(found: Mapping[str, Any]) -> Row:
     try:
         return Row(**{name: found[name] for name in FIELDS})
     except KeyError as error:

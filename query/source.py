@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def ask(options: Globals, work: Callable[["Answers"], int]) -> int:
     """The exit code of ``work`` on the answers."""
-    path = options.socket
-    if path is None and not options.journal_named and listens(options.config.query.socket):
-        path = options.config.query.socket
+    path = socket_of(options)
     if path is not None:
         from query import remote
 
@@ -27,6 +25,14 @@ def ask(options: Globals, work: Callable[["Answers"], int]) -> int:
     from query import local
 
     return local.read(options, work)
+
+
+def socket_of(options: Globals) -> Path | None:
+    """The socket to ask at; None: the journal is read."""
+    if options.socket is not None:
+        return options.socket
+    path = options.config.query.socket
+    return path if not options.journal_named and listens(path) else None
 
 
 def listens(path: Path) -> bool:

@@ -35,6 +35,8 @@ FACES: Final[Mapping[str, Face]] = {
 HEADINGS: Final = ("time", "status", "from", "to", "reason", "id", "what was said")
 _STATUS_COLUMN: Final = 1
 _TEXT_COLUMN: Final = 6
+_LEAST: Final = (19, 13, 24, 24, 12, 13, 0)
+"""Widths of columns before it is known what comes."""
 _TEXT_LEAST: Final = 20
 """With less room for a reply a row takes two lines."""
 _CHUNK: Final = 1000
@@ -54,6 +56,45 @@ def write_rows(rows: Iterable[Row], out: TextIO, *, heading: str = "") -> int:
             out.writelines(aligned(lines if count else [HEADINGS, *lines]))
         count += len(chunk)
     return count
+
+
+class Running:
+    """The table of rows that come one by one: a line each, columns as wide as was needed so far."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._widths = list(_LEAST)
+        self._headed = False
+
+    def write(self, row: Row, *, gone: bool = False) -> None:
+        """One row; one that is ``gone`` answers no more."""
+        cells = list(_cells(row, self._out))
+        if gone:
+            cells[_STATUS_COLUMN] = "gone"
+        if not self._headed:
+            self._out.write(self._line(HEADINGS))
+            self._headed = True
+        line = self._line(cells)
+        if not self._out.isatty():
+            self._out.write(line)
+            return
+        from rich.console import Console
+        from rich.text import Text
+
+        shown, begin = Text(line.rstrip("\n")), self._widths[0] + 2
+        style = "dim" if gone else FACES[row.status].style
+        shown.stylize(style, begin, begin + len(cells[_STATUS_COLUMN]))
+        Console(file=self._out, highlight=False).print(shown, soft_wrap=True)
+
+    def _line(self, cells: Sequence[str]) -> str:
+        self._widths = [
+            max(width, _width(cell)) for width, cell in zip(self._widths, cells, strict=True)
+        ]
+        padded = [
+            cell + " " * (width - _width(cell))
+            for width, cell in zip(self._widths[:-1], cells[:-1], strict=True)
+        ]
+        return "  ".join([*padded, cells[-1]]).rstrip() + "\n"
 
 
 def heading(counts: Mapping[str, int], what: str, out: TextIO) -> str:
