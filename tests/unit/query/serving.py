@@ -61,7 +61,13 @@ def configuration(directory: Path, journal: Path, extra: str = "") -> Path:
 
 
 @contextmanager
-def served(directory: Path, journal: Path, extra: str = "") -> Iterator[Served]:
+def served(
+    directory: Path,
+    journal: Path,
+    extra: str = "",
+    *,
+    program: tuple[str, ...] = ("-m", "query.httpd.main"),
+) -> Iterator[Served]:
     """The service, ready; stopped by SIGTERM at the end."""
     config = configuration(directory, journal, extra)
     log = directory / "queryd.log"
@@ -69,7 +75,7 @@ def served(directory: Path, journal: Path, extra: str = "") -> Iterator[Served]:
         notices.bind(str(directory / "notify"))
         notices.settimeout(READY_S)
         process = subprocess.Popen(
-            [sys.executable, "-m", "query.httpd.main", "--config", str(config)],
+            [sys.executable, *program, "--config", str(config)],
             cwd=ROOT,
             env=os.environ | {"NOTIFY_SOCKET": str(directory / "notify"), "TZ": "UTC"},
             stdout=said,
