@@ -91,7 +91,7 @@ class SettingsCache:
 
     def __init__(self, config: str = "") -> None:
         self._config = config
-        self._read: tuple[tuple[float, ...], Settings] | None = None
+        self._read: tuple[tuple[tuple[int, ...], ...], Settings] | None = None
 
     def read(self) -> Settings:
         """The settings as the files are now."""
@@ -100,14 +100,16 @@ class SettingsCache:
             self._read = (stamp, read(self._config))
         return self._read[1]
 
-    def _stamp(self) -> tuple[float, ...]:
+    def _stamp(self) -> tuple[tuple[int, ...], ...]:
         folder = self._config or "/etc/postfix"
-        stamps = []
+        stamps: list[tuple[int, ...]] = []
         for name in ("main.cf", "master.cf"):
             try:
-                stamps.append(os.stat(os.path.join(folder, name)).st_mtime_ns)
+                seen = os.stat(os.path.join(folder, name))
             except OSError:
-                stamps.append(-1)
+                stamps.append((-1, 0, 0))
+            else:
+                stamps.append((seen.st_mtime_ns, seen.st_ino, seen.st_size))
         return tuple(stamps)
 
 
@@ -122,10 +124,17 @@ def read(config: str = "") -> Settings:
             stderr=subprocess.PIPE,
             text=True,
             errors="surrogateescape",
+            close_fds=False,  # Python's own are closed in a child anyway (PEP 446)
         )
         for option in ("-x", "-Px", "-Mx")
     ]
-    main, overrides, master = (_output(each) for each in running)
+    try:
+        main, overrides, master = [_output(each) for each in running]
+    finally:
+        for each in running:
+            if each.returncode is None:
+                each.kill()
+                each.communicate()
     return Settings(
         main=main_of(main), overrides=overrides_of(overrides), services=services_of(master)
     )
