@@ -6,7 +6,8 @@ Exit codes: 0 stopped by a signal; 64 usage; 66 no such configuration; 69 a sock
 cannot be made; 75 already running, or the journal was replaced (start again); 77 no permission;
 78 configuration.
 
-Log messages: "ready" (info), and those of ``app``, ``pulse``, ``marker`` and ``keeper``.
+Log messages: "ready" (info), "state cannot be used" (error), and those of ``app``,
+``pulse``, ``marker`` and ``keeper``.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from query.httpd.marker import Marker
 from query.httpd.peercred import protocol
 from query.httpd.pulse import Pulse
 from query.httpd.service import Service
+from query.httpd.state import StateError
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,12 @@ def make(settings: config.Config) -> Service:
     except OSError as error:
         raise UnavailableError(f"{folder}: {error.strerror}") from None
     marker = Marker(folder / "touching", settings.journal.directory)
-    return Service(settings, Keeper(settings.journal.directory, marker), Identity(settings))
+    identity = Identity(settings)
+    try:
+        identity.state.read(lambda _: None)  # makes the file: verbs do not
+    except StateError as error:
+        log.error("state cannot be used, what needs it is refused error=%s", error)
+    return Service(settings, Keeper(settings.journal.directory, marker), identity)
 
 
 async def _serve(service: Service, listeners: list[sockets.Listener]) -> None:
