@@ -38,6 +38,11 @@ def page(found: Problem, request_id: str) -> str:
     """The same for eyes."""
     title, detail = escape(found.kind.title), escape(safe(found.detail))
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<h1>{title}</h1><p>{detail}</p><p><small>{escape(request_id)}</small></p></html>\n"
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        '<link rel="stylesheet" href="/static/posttrail.css">'
+        '<link rel="icon" href="/static/icon.svg" type="image/svg+xml"></head>'
+        f'<body><main><h1>{title}</h1><p>{detail}</p><p><a href="/">posttrail</a></p>'
+        f"<p><small>{escape(request_id)}</small></p></main></body></html>\n"
     )

@@ -23,7 +23,7 @@ from query.days import Days
 from query.details import Details
 from query.filters import DEFAULT_LIMIT, NAMES, parse_limit
 from query.httpd import params, picture, problem
-from query.httpd.caller import Caller, Role
+from query.httpd.caller import Caller, How, Role
 from query.httpd.problem import Problem
 from query.httpd.service import caller, service
 from query.httpd.tracing import traced
@@ -129,6 +129,7 @@ class Report:
     counted: str
     days: Days | None
     never: Never | None  # where nothing was found of somebody's mail
+    change: int  # of the journal, from before it was read: news begin behind it
 
 
 def routes() -> list[BaseRoute]:
@@ -161,6 +162,7 @@ def frame(request: Request, given: Mapping[str, str], clock: Clock, here: str) -
         "made_at": generated(),
         "link": here_with,
         "scope": seen_by(caller(request), spoken(request)),
+        "session": caller(request).how is How.LINK,
     }
 
 
@@ -214,6 +216,7 @@ async def _found(
     cursor = None if printed else given.get("cursor") or None
 
     def ask(answers: Answers) -> Report:
+        change = newest(request)
         page = answers.page(asked, limit=limit, cursor=cursor)
         rows = list(page.rows)
         drawn = None
@@ -227,6 +230,7 @@ async def _found(
             counted=page.counted,
             days=drawn,
             never=answers.never(asked) if people else None,
+            change=change,
         )
 
     return await service(request).read(caller(request), ask)
@@ -257,8 +261,17 @@ def _values(found: Report, given: Mapping[str, str], words: Language) -> dict[st
         "picture": picture.bars(found.days, words) if found.days else "",
         "export": link("/v1/messages", _searched(given), limit="all"),
         "traced": _traced(given),
-        "events": "" if given.get("cursor") else link("/v1/events", _searched(given)),
+        "events": "" if given.get("cursor") else _events(found, given),
     }
+
+
+def newest(request: Request) -> int:
+    """The journal's last change; for use in a worker thread."""
+    return service(request).keeper.local().reader.last_change()
+
+
+def _events(found: Report, given: Mapping[str, str]) -> str:
+    return link("/v1/events", _searched(given), after=str(found.change))
 
 
 def _traced(given: Mapping[str, str]) -> str:
@@ -295,7 +308,9 @@ async def message(request: Request) -> Response:
     given = params.of(request, {"tz"})
     words, clock = spoken(request), Clock(given.get("tz", ""))
     name: str = request.path_params["id"]
-    told = await service(request).read(caller(request), lambda answers: answers.message(name))
+    change, told = await service(request).read(
+        caller(request), lambda answers: (newest(request), answers.message(name))
+    )
     if not told:
         raise problem.not_found()
     found = told[0]
@@ -306,7 +321,7 @@ async def message(request: Request) -> Response:
         "evidence": {each.row: each.event for each in found.evidence},
         "relations": RELATIONS,
         "unsettled": any(row.done_at is None for row in found.rows),
-        "events": link("/v1/events", {"message": found.id}),
+        "events": link("/v1/events", {"message": found.id, "after": str(change)}),
         "back": link("/", kept),
         "kept": link("", kept),
     }

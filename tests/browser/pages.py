@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from playwright.sync_api import Page, Response
+
 from tests.browser.site import Site
 
 EVERY_COLUMN: Final = (
@@ -23,6 +25,9 @@ PAGES: Final[Mapping[str, str]] = MappingProxyType(
         "trace-alias": "/trace?address=team@example.com",
         "trace-unknown": "/trace?address=nobody.here@example.com",
         "trace-outside": "/trace?address=buyer@gone.example",
+        "summary": "/summary",
+        "summary-sender": "/summary?by=sender",
+        "summary-bad-input": "/summary?since=yesterdayish",
         "print": "/?print=1&q=alice@example.com",
         "message-delivered": "?sender=partner@example.net&recipient=team@example.com",
         "message-error": "?recipient=buyer@gone.example",
@@ -35,6 +40,20 @@ PAGES: Final[Mapping[str, str]] = MappingProxyType(
 """Paths; one that begins with ``?`` is the search for a mail, whose page is meant."""
 
 OF_EACH_KIND: Final = ("report-filtered", "report-bad-input", "trace-alias", "message-error")
+
+
+def show(page: Page, name: str, site: Site, *, scripts: bool = True) -> Response:
+    """Goes to a page, and waits for what it fetches by itself."""
+    answer = page.goto(where(name, site))
+    assert answer is not None
+    if scripts:
+        fetched(page)
+    return answer
+
+
+def fetched(page: Page) -> None:
+    """Returns once the page has what its script fetches."""
+    page.wait_for_selector("[data-part]", state="detached")
 
 
 def where(name: str, site: Site) -> str:

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 from posttrail.demo.stage import folder
 from posttrail.errors import EX_UNAVAILABLE
 from tests.browser.chromium import LOOKS, PROGRAM, chromium, tab
-from tests.browser.pages import PAGES, where
+from tests.browser.pages import PAGES, show
 from tests.browser.site import Site, site
 from tests.settled import settled_stage
 
@@ -47,7 +47,7 @@ def take(shown: Site, browser: Browser, target: Path) -> Iterator[Path]:
     for look, options in {**LOOKS, **MORE_LOOKS}.items():
         opened = tab(browser, shown.operator, **options)
         for name in PAGES:
-            opened.page.goto(where(name, shown))
+            show(opened.page, name, shown, scripts=options.get("java_script_enabled", True))
             path = target / f"{name}-{look}.png"
             opened.page.screenshot(path=path, full_page=True)
             yield path

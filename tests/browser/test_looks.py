@@ -1,4 +1,7 @@
-"""Every page in every look: axe-core finds nothing, nothing overlaps, no window scrolls sideways."""
+"""Every page in every look: axe-core finds nothing, nothing overlaps, no window scrolls sideways.
+
+In light and on a phone also right to left, and whether the document is sound: ids, labels, tags.
+"""
 
 from pathlib import Path
 from typing import Final
@@ -7,15 +10,16 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page
 
-from tests.browser.chromium import DESK, LOOKS, PHONE, tab
+from tests.browser.chromium import LOOKS, tab
 from tests.browser.conftest import Visit
-from tests.browser.pages import OF_EACH_KIND, PAGES, where
+from tests.browser.pages import OF_EACH_KIND, PAGES, show
 from tests.browser.site import Site
 from tests.browser.tags import unbalanced
 
 HERE: Final = Path(__file__).parent
 LAYOUT: Final = (HERE / "layout.js").read_text()
 VALIDITY: Final = (HERE / "validity.js").read_text()
+RIGHT_TO_LEFT: Final = "() => { document.documentElement.dir = 'rtl' }"
 AXE: Final = Axe()
 COLOURS: Final[dict[str, object]] = {
     "runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]},
@@ -38,11 +42,17 @@ def complaints_of(tab_complaints: list[str]) -> list[str]:
 @pytest.mark.parametrize("look", LOOKS)
 def test_axe_finds_nothing_and_nothing_overlaps(look: str, shown: Site, browser: Browser) -> None:
     opened = tab(browser, shown.operator, **LOOKS[look])
-    options = None if look in ("light", "phone") else COLOURS
+    whole = look in ("light", "phone")
+    options = None if whole else COLOURS
     wrong = {}
     for name in PAGES if look in ("light", "dark", "phone") else OF_EACH_KIND:
-        opened.page.goto(where(name, shown))
-        wrong[name] = violations(opened.page, options) + opened.page.evaluate(LAYOUT)
+        text = show(opened.page, name, shown).text()
+        found = violations(opened.page, options) + opened.page.evaluate(LAYOUT)
+        if whole:
+            found += opened.page.evaluate(VALIDITY) + unbalanced(text)
+            opened.page.evaluate(RIGHT_TO_LEFT)
+            found += [f"right to left: {each}" for each in opened.page.evaluate(LAYOUT)]
+        wrong[name] = found
     opened.close()
     assert {name: found for name, found in wrong.items() if found} == {}
     assert complaints_of(opened.complaints) == []
@@ -55,38 +65,13 @@ def test_with_all_filters_open_it_is_the_same(look: str, visit: Visit) -> None:
     assert violations(page) + page.evaluate(LAYOUT) == []
 
 
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
-def test_right_to_left_nothing_overlaps(
-    viewport: dict[str, int], shown: Site, browser: Browser
-) -> None:
-    opened = tab(browser, shown.operator, viewport=viewport)
-    wrong = {}
-    for name in PAGES:
-        opened.page.goto(where(name, shown))
-        opened.page.evaluate("() => { document.documentElement.dir = 'rtl' }")
-        wrong[name] = opened.page.evaluate(LAYOUT)
-    opened.close()
-    assert {name: found for name, found in wrong.items() if found} == {}
-
-
 def test_right_to_left_is_a_mirror(visit: Visit) -> None:
     page = visit("/?q=alice@example.com").page
-    page.evaluate("() => { document.documentElement.dir = 'rtl' }")
+    page.evaluate(RIGHT_TO_LEFT)
     brand, scope = page.locator(".brand").bounding_box(), page.locator(".scope").bounding_box()
     assert brand is not None
     assert scope is not None
     assert brand["x"] > scope["x"] + scope["width"]
-
-
-def test_the_documents_are_sound(shown: Site, browser: Browser) -> None:
-    opened = tab(browser, shown.operator)
-    wrong = {}
-    for name in PAGES:
-        answer = opened.page.goto(where(name, shown))
-        assert answer is not None
-        wrong[name] = opened.page.evaluate(VALIDITY) + unbalanced(answer.text())
-    opened.close()
-    assert {name: found for name, found in wrong.items() if found} == {}
 
 
 def test_dark_is_dark(visit: Visit) -> None:

@@ -30,7 +30,8 @@ for (const place of document.querySelectorAll("[data-part]")) {
       const found = page.querySelectorAll(".tree, .note, p.hint");
       if (found.length) place.replaceChildren(...page.body.childNodes);
     })
-    .catch(() => {});
+    .catch(() => {})
+    .finally(() => place.removeAttribute("data-part"));
 }
 
 for (const button of document.querySelectorAll("button[data-print]")) {
