@@ -17,12 +17,12 @@ _REPLY: Final = re.compile(r"(?<![\d.])([245]\d\d)(?=[ -]|$)")
 _AT_MOST: Final = 4096
 """Characters of a text that are looked at; RFC 5321 4.5.3.1.5 gives a reply line 512 octets."""
 _ADDRESSES: Final = re.compile(
-    r"<[^<>]*>|\S+@\S+|\bhost \S+ (?:said|refused to talk to me):"
+    r"<[^<>]*>|(?<!\S)\S+@\S+|\bhost \S+ (?:said|refused to talk to me):"
     r"|\bsubject(?: was)?[: =]+(?:\"[^\"]*\"|'[^']*')|\bsubject: .*"
 )
 """Addresses, the host that spoke, and subjects in a text: their spelling means nothing."""
 _NAMES: Final = re.compile(
-    r"(?:https?://|\bwww\.)\S+|\S*\[[0-9a-f.:]+\]|(?<![\w.-])[\w-]+(?:\.[\w-]+)*\.[a-z][a-z0-9-]+"
+    r"(?:https?://|\bwww\.)\S+|(?<!\S)\S*\[[0-9a-f.:]+\]|(?<![\w.-])[\w-]+(?:\.[\w-]+)*\.[a-z][a-z0-9-]+"
 )
 """Hosts and links: they mean nothing but in the text of whom they name."""
 _TAKEN: Final = "The server took it."
@@ -103,12 +103,16 @@ def _of_success(enhanced: str) -> _Found:
 
 def _of_text(text: str) -> _Found | None:
     whole = " ".join(text.casefold().split())
-    addressless = _ADDRESSES.sub(" ", whole)
-    nameless = _NAMES.sub(" ", addressless)
+    addressless = _without(_ADDRESSES, whole)
+    nameless = _without(_NAMES, addressless)
     for entry in _texts():
         if entry.fits(whole, addressless, nameless):
             return entry.known, "text"
     return None
+
+
+def _without(names: re.Pattern[str], text: str) -> str:
+    return " ".join(names.sub(" ", text).split())
 
 
 def _of_enhanced(code: str) -> _Found | None:
@@ -182,9 +186,14 @@ def _words(name: str) -> dict[str, Any]:
     return tomllib.loads((files("query") / "words" / f"{name}.toml").read_text("utf-8"))
 
 
+def texts() -> list[dict[str, Any]]:
+    """The entries of texts.toml, in their order."""
+    return [entry.known for entry in _texts()]
+
+
 def messages() -> list[str]:
     """Every sentence that may come out, each once: what a translation has to know."""
-    entries = [*(entry.known for entry in _texts()), *_codes().values(), *_replies().values()]
+    entries = [*texts(), *_codes().values(), *_replies().values()]
     found = [*_CLASSES.values(), _TAKEN]
     for entry in entries:
         found += [entry[key] for key in ("says", "next", "final") if key in entry]
