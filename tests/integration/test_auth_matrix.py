@@ -578,3 +578,13 @@ def test_the_last_request_ends_a_session(running: Town) -> None:
     assert client.ask("POST", "/logout").status == 200
     assert client.ask("GET", "/v1/messages").status == 401
     assert session(running.clients["root"], running.clients["no token"])
+
+
+def test_a_page_of_a_session_has_the_way_out(running: Town) -> None:
+    cookie = session(running.clients["root"], running.clients["no token"])
+    inside = Client(
+        name="", role=None, connect=running.clients["no token"].connect, headers={"Cookie": cookie}
+    )
+    way_out = b'<form method="post" action="/logout">'
+    assert way_out in inside.ask("GET", f"/?since={SINCE}").body
+    assert way_out not in running.clients["root"].ask("GET", f"/?since={SINCE}").body
