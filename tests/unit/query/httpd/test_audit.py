@@ -13,6 +13,7 @@ from query.httpd.audited import Audited
 from query.httpd.caller import Caller, How, Role
 from query.httpd.state import State, StateError
 from query.scope import Scope
+from tests.conftest import ExpectedLog
 from tests.unit.query.conftest import NOON_US, Shelf, row
 from tests.unit.query.httpd.test_tokens import Clock
 
@@ -127,6 +128,16 @@ def test_what_cannot_be_recorded_is_not_given(shelf: Shelf, audit: Audit, tmp_pa
     with pytest.raises(StateError):
         list(page.rows)  # the whole of it: no document is made
     other.close()
+
+
+def test_a_verb_answers_though_nothing_can_be_recorded_and_says_so(
+    shelf: Shelf, tmp_path: Path, expected_log: ExpectedLog
+) -> None:
+    expected_log("look-up is not in the audit")
+    shelf.put(row(b"alice@example.com"))
+    (tmp_path / "state").write_bytes(b"no database")
+    lenient = Audit(State(tmp_path / "state"), days=90, delimiters=b"+", required=False)
+    assert len(list(asks(shelf, lenient).page({}, limit=50).rows)) == 1
 
 
 def test_rows_that_were_given_before_a_client_went_are_recorded(shelf: Shelf, audit: Audit) -> None:
