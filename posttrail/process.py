@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FrameType
 from typing import Final, NoReturn
 
 from posttrail.errors import EX_TEMPFAIL, PosttrailError, UnavailableError
@@ -26,6 +25,9 @@ EX_BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DAMAGE: Final = frozenset({signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV})
+
+_LOOK_S: Final = 1.0
+"""Another thread may have taken the signal that a child has ended."""
 
 Work = Callable[[], int]
 
@@ -106,18 +108,22 @@ def _mute_libraries() -> None:
 
 
 def _wait(pid: int, mask: Iterable[int]) -> int:
-    """The wait status of the child; signals that ask us to end are for the child."""
+    """The wait status of the child; signals that ask us to end are for the child.
 
-    def forward(number: int, _frame: FrameType | None) -> None:
-        os.kill(pid, number)
-
-    heard = [
+    They stay blocked and are taken one by one: a handler would not run for one that comes just
+    before waitpid(2), which then waits for a child that nobody told.
+    """
+    heard = {
         number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN
-    ]  # nohup
-    before = {number: signal.signal(number, forward) for number in heard}
+    }  # nohup
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *heard})
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        return os.waitpid(pid, 0)[1]
+        while True:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                return status
+            came = signal.sigtimedwait({signal.SIGCHLD, *heard}, _LOOK_S)
+            if came is not None and came.si_signo in heard:
+                os.kill(pid, came.si_signo)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
