@@ -31,6 +31,8 @@ class Language:
 
     def __call__(self, sentence: str) -> str:
         """The sentence in this language, or as it is."""
+        if not sentence:
+            return ""  # gettext gives the header of the catalogue for it
         return self.translations.gettext(sentence)
 
     def number(self, one: str, many: str, count: int) -> str:

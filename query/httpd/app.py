@@ -125,7 +125,7 @@ class Front:
             await self._problem(request, answer, Problem(Kind.TOO_SLOW, str(error)))
         except Exception:
             log.exception("request failed request_id=%s", request.state.request_id)
-            await self._problem(request, answer, Problem(Kind.FAULT, "see our log"))
+            await self._problem(request, answer, Problem(Kind.FAULT, problem.OUR_LOG))
 
     async def _handle(self, request: Request, answer: "_Answer") -> None:
         _check_size(request)

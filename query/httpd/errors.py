@@ -9,9 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from posttrail.text import json_dump, safe
+from query import language
 from query.httpd import accept, problem
 from query.httpd.accept import Form
 from query.httpd.problem import Problem
+from query.language import Language
 
 
 def response(request: Request, found: Problem) -> Response:
@@ -20,7 +22,7 @@ def response(request: Request, found: Problem) -> Response:
     liked = accept.choose(request.headers.get("accept", ""), (Form.JSON, Form.HTML))
     if liked is Form.HTML:
         return Response(
-            page(found, request_id),
+            page(found, request_id, _spoken(request)),
             status_code=found.kind.status,
             media_type="text/html; charset=utf-8",
             headers=found.headers,
@@ -34,11 +36,17 @@ def response(request: Request, found: Problem) -> Response:
     )
 
 
-def page(found: Problem, request_id: str) -> str:
-    """The same for eyes."""
-    title, detail = escape(found.kind.title), escape(safe(found.detail))
+def _spoken(request: Request) -> Language:
+    asked = request.query_params.get("lang", "")
+    return language.choose(request.headers.get("accept-language", ""), asked=asked)
+
+
+def page(found: Problem, request_id: str, words: Language) -> str:
+    """The same for eyes; a detail that is no sentence of ours stays as it is."""
+    title, detail = escape(words(found.kind.title)), escape(words(safe(found.detail)))
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<!doctype html>\n<html lang="{words.tag}"><head><meta charset="utf-8">'
+        f"<title>{title}</title>"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         '<link rel="stylesheet" href="/static/posttrail.css">'

@@ -19,6 +19,8 @@ from posttrail.errors import (
 from query.httpd.state import StateError
 
 MEDIA: Final = "application/problem+json"
+NOTHING: Final = "nothing is known under this address"
+OUR_LOG: Final = "see our log"
 URN: Final = "urn:posttrail:problem:"
 
 
@@ -87,7 +89,7 @@ class Problem(PosttrailError):
 
 def not_found() -> Problem:
     """Absent, or out of scope."""
-    return Problem(Kind.NOT_FOUND, "nothing is known under this address")
+    return Problem(Kind.NOT_FOUND, NOTHING)
 
 
 def of(error: PosttrailError) -> Problem:
@@ -106,3 +108,8 @@ def of(error: PosttrailError) -> Problem:
         case UnavailableError() | NotPermittedError() | JournalFormatError():
             return Problem(Kind.UNAVAILABLE, "the journal cannot be read now", {"Retry-After": "5"})
     return Problem(Kind.FAULT, "the request could not be answered")
+
+
+def sentences() -> list[str]:
+    """What a page of a problem says, for the catalogue."""
+    return [*(kind.title for kind in Kind), NOTHING, OUR_LOG]

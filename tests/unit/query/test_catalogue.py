@@ -90,6 +90,11 @@ def test_the_compiled_catalogue_is_what_its_source_compiles_to(tag: str) -> None
     assert compiled == MESSAGES.as_mo(catalogue(tag)), "make messages"
 
 
+@pytest.mark.parametrize("tag", NAMES)
+def test_no_words_stay_no_words(tag: str) -> None:
+    assert of(tag)("") == ""
+
+
 class Visible(HTMLParser):
     """What a reader sees or hears of a template, without what its tags put there."""
 
@@ -185,6 +190,7 @@ def test_no_page_has_an_english_sentence(shelf: Shelf, tag: str) -> None:
         "/?since=bogus",
         f"/?q=nobody@example.com&since={SINCE}",
         "/trace",
+        "/message/0000000000000",
         "/trace?address=r1@example.com",
         f"/summary?since={SINCE}",
         *sorted(set(links)),
