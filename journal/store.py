@@ -372,5 +372,7 @@ def set_owner(path: Path, mode: int, gid: int | None) -> None:
     if gid is not None and stat.st_gid != gid:
         try:
             os.chown(path, -1, gid)
-        except PermissionError:
+        except OSError as error:  # EPERM: not our group; EINVAL: none of this user namespace
+            if error.errno not in (errno.EPERM, errno.EINVAL):
+                raise
             log.warning("journal cannot be given to its group path=%s gid=%d", path, gid)

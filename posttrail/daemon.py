@@ -153,7 +153,11 @@ def write_prom(path: Path, gauges: Mapping[str, float]) -> None:
             lines.append(f"# TYPE {family} gauge\n")
         lines.append(f"{name} {value!r}\n")
     new = path.with_name(f".{path.name}.new")
-    new.write_text("".join(lines))
+    new.unlink(
+        missing_ok=True
+    )  # of a dead process; others may write here, too: no link is followed
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "w") as file:
+        file.write("".join(lines))
     new.chmod(0o644)
     new.replace(path)
 
