@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as conformance
+from starlette.types import Message, Receive, Scope, Send
 
 from journal.records import Status
 from query.httpd import openapi
@@ -37,6 +38,22 @@ CHECKS = [
 ]
 
 
+class Leaving(Asked):
+    """A client of streams that has seen enough once the answer has begun."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = False
+
+        async def leave() -> Message:
+            nonlocal asked
+            if asked and scope["path"] == "/v1/events":
+                return {"type": "http.disconnect"}
+            asked = True
+            return await receive()
+
+        await super().__call__(scope, leave, send)
+
+
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     directory = tmp_path_factory.mktemp("schema")
@@ -47,7 +64,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     shelf.close()
     made = service(directory, shelf.directory)
     with traced_at(directory / "traced.sock"):
-        yield Asked(made, ROOT)
+        yield Leaving(made, ROOT)
     made.keeper.close()
 
 
