@@ -220,7 +220,7 @@ async def _found(
         page = answers.page(asked, limit=limit, cursor=cursor)
         rows = list(page.rows)
         drawn = None
-        if not printed and rows:
+        if not printed and (rows or asked.get("status")):
             drawn = answers.days({**asked, "status": None}, zone=clock.zone)
         people = not rows and not printed and cursor is None and _is_of_people(asked)
         return Report(
@@ -245,14 +245,12 @@ def _is_of_people(asked: Mapping[str, str | None]) -> bool:
 def _values(found: Report, given: Mapping[str, str], words: Language) -> dict[str, Any]:
     count = len(found.rows)
     caption = words.number("%(n)s row, newest first", "%(n)s rows, newest first", count)
-    counts = {status.token: found.counts.get(status.token) for status in Status}
-    if found.counts:
-        counts = {token: number or 0 for token, number in counts.items()}
+    counts, counted = counts_of(found)
     return {
         "rows": found.rows,
         "next": found.next,
         "counts": counts,
-        "counted": found.counted,
+        "counted": counted,
         "caption": caption % {"n": count},
         "days": found.days,
         "never": found.never,
@@ -263,6 +261,22 @@ def _values(found: Report, given: Mapping[str, str], words: Language) -> dict[st
         "traced": _traced(given),
         "events": "" if given.get("cursor") else _events(found, given),
     }
+
+
+def counts_of(found: Report) -> tuple[dict[str, int | None], str]:
+    """Number by status for the chips, None where it is not known; and what is counted.
+
+    Those of the days leave out the filter by status, so that each chip tells what it would show.
+    """
+    drawn = found.days
+    if drawn and drawn.whole and len(drawn.days) < days.MOST_DAYS:
+        return {
+            status.token: sum(day.statuses[status.token] for day in drawn.days) for status in Status
+        }, "row"
+    known = {status.token: found.counts.get(status.token) for status in Status}
+    if found.counts:
+        known = {token: number or 0 for token, number in known.items()}
+    return known, found.counted
 
 
 def newest(request: Request) -> int:

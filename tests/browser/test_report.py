@@ -49,6 +49,8 @@ def test_a_chip_filters_and_gives_back(visit: Visit) -> None:
     assert len(cells(page, "status")) == number > 0
     assert {text.strip().lower() for text in cells(page, "status")} == {"error"}
     expect(chip).to_have_attribute("aria-current", "true")
+    others = page.locator(".chip.delivered .number")
+    assert int(others.inner_text()) > 0  # what it would show, and not what is shown now
     chip.click()
     assert len(cells(page, "status")) == before
 
