@@ -16,6 +16,7 @@ EVERY_COLUMN: Final = (
 PAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "report": "/",
+        "report-alice": "/?q=alice@example.com",
         "report-filtered": "/?status=error&q=alice@example.com",
         "report-columns": f"/?columns={EVERY_COLUMN}&limit=6",
         "report-nothing": "/?q=nobody.at.all@example.com",

@@ -1,6 +1,6 @@
 """Pictures of every page in every look: ``python -m tests.browser.screenshots [FOLDER]``.
 
-A private Postfix runs all mails of the demonstration first, which needs root. Exit codes: 0 made;
+Those named ``docs-`` are the ones of docs/pictures. A private Postfix runs all mails of the demonstration first, which needs root. Exit codes: 0 made;
 69 no Chromium. What it prints are the paths of the pictures.
 """
 
@@ -22,6 +22,10 @@ FOLDER: Final = Path("build/screenshots")
 MORE_LOOKS: Final[Mapping[str, Mapping[str, Any]]] = {
     "no-script": {"java_script_enabled": False},
     "german": {"locale": "de-DE"},
+}
+DOCS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "report-alice": {"viewport": {"width": 1200, "height": 780}},
+    "message-error": {"viewport": {"width": 1000, "height": 960}},
 }
 
 
@@ -51,6 +55,13 @@ def take(shown: Site, browser: Browser, target: Path) -> Iterator[Path]:
             path = target / f"{name}-{look}.png"
             opened.page.screenshot(path=path, full_page=True)
             yield path
+        opened.close()
+    for name, options in DOCS.items():
+        opened = tab(browser, shown.operator, **options)
+        show(opened.page, name, shown)
+        path = target / f"docs-{name}.png"
+        opened.page.screenshot(path=path)
+        yield path
         opened.close()
 
 
