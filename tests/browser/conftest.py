@@ -40,7 +40,9 @@ def shown(settled: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield made
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while playwright runs, this thread has a running event loop, and no other
+# test could have one of its own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as running:
         yield running
