@@ -1,6 +1,6 @@
 # posttrail: `make run` shows it, `make test` proves it. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup sendmail exim trace page venv run test check lint format compiled screenshots bench truth soak score messages lock clean
+.PHONY: help setup sendmail exim trace page venv run test check lint format compiled screenshots bench truth soak score messages completion install deb clean_debian lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -103,6 +103,19 @@ score: $(VENV)/.dev  ## how we read the logs of others, statement by statement (
 
 messages: $(VENV)/.dev  ## collect the sentences of the page, merge and compile their translations
 	$(BIN)/python tools/messages
+
+completion:  ## write deploy/completion anew
+	$(BIN)/python tools/completion
+
+install: setup $(COMPILED)/.done  ## into an environment of its own below PREFIX (DESTDIR= PREFIX=/usr/local)
+	@DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) tools/install $(BIN)/pip build/wheel/*.whl
+
+deb: setup $(COMPILED)/.done  ## dist/posttrail_*.deb for the Debian that this is
+	@tools/deb $(BIN)/pip build/wheel/*.whl
+
+clean_debian: deb
+	@tools/setup deb
+	$(SUDO) tests/deb/run
 
 lock:  ## write requirements/*.txt anew from *.in (needs pip-compile on PATH)
 	cd requirements && for name in build milter runtime dev; do \

@@ -155,8 +155,10 @@ class JournalFollower:
         return True
 
     def _arguments(self) -> list[str]:
-        # It ends with us, however we end (setpriv is util-linux's).
-        leash = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        # It ends with us, however we end (setpriv is util-linux's). In a unit systemd sees to
+        # that, and setpriv may not: it sets capabilities.
+        loose = not os.environ.get("NOTIFY_SOCKET") and shutil.which("setpriv")
+        leash = ["setpriv", "--pdeathsig", "KILL"] if loose else []
         begin = f"--cursor={self._cursor}"
         if not self._cursor or self._by_time:
             begin = f"--since=@{self._at_us // 1_000_000}"
