@@ -21,8 +21,10 @@ from query.match import Query, message_test, row_test
 from query.rows import Row
 from query.scope import Scope
 
-MOST_ROWS: Final = 20_000
-"""Of all versions together."""
+MOST_ROWS: Final = 10_000
+"""Of all versions together, some 2 kB each."""
+MOST_HAD: Final = 2_000
+"""Messages of which a watcher knows what they were told last."""
 MOST_VERSIONS: Final = 8
 """Of one message."""
 MOST_OPEN: Final = 2_000
@@ -129,7 +131,7 @@ class Watch:
     def _remember(self, change: Change) -> None:
         self._had[change.id] = change.seq
         self._had.move_to_end(change.id)
-        if len(self._had) > MOST_ROWS:
+        if len(self._had) > MOST_HAD:
             self._had.popitem(last=False)
 
     def _followed(self, change: Change, reader: Reader) -> list[News]:

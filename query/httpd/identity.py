@@ -56,8 +56,8 @@ class Identity:
 
     def identify(self, facts: Facts, *, is_use: bool = True) -> Caller:
         """The caller of a request; one that is no ``is_use`` lets a session's idle time go on."""
-        if facts.peer is None:
-            raise _nobody()
+        if facts.peer is None:  # no proof could change that: nobody may
+            raise Denied(Kind.FORBIDDEN, "who connects cannot be found out")
         caller = self._token(facts) or self._session(facts, is_use) or self._door(facts.peer, facts)
         browser = caller.how in (How.LINK, How.PROXY)
         if browser and facts.method not in origin.SAFE and not self._is_ours(facts):

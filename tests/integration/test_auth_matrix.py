@@ -568,7 +568,7 @@ def test_without_the_hook_nobody_is_believed(mails: tuple[Path, dict[str, Mail]]
         with served(Path(name), mails[0], program=program) as service:
             for headers in ({}, {"X-Posttrail-User": "root"}, {"Authorization": "Bearer pt_a_b"}):
                 status, _, body = service.get("/v1/messages", **headers)
-                assert status == 401
+                assert status == 403
                 assert b"canary" not in body.lower()
             assert service.get("/healthz")[0] == 200
 

@@ -158,14 +158,15 @@ def test_nobody_of_other_user_namespaces_is_believed() -> None:
     assert root.login == "root"
 
 
-@pytest.mark.parametrize("peer", [None, at(Door.QUERYD), at(Door.PROXY), TCP])
+@pytest.mark.parametrize("peer", [at(Door.QUERYD), at(Door.PROXY), TCP])
 def test_without_the_kernels_word_nobody_is_believed(identity: Identity, peer: Peer | None) -> None:
     assert refused(identity, facts(peer, user("alice"))) is Kind.NO_PROOF
 
 
 def test_without_the_hook_not_even_a_token_is_believed(identity: Identity) -> None:
     _, token = identity.tokens.add("operator")
-    assert refused(identity, facts(None, bearer(token))) is Kind.NO_PROOF
+    assert refused(identity, facts(None, bearer(token))) is Kind.FORBIDDEN
+    assert refused(identity, facts(None, user("alice"))) is Kind.FORBIDDEN
 
 
 def test_a_header_counts_on_the_proxys_socket_alone(identity: Identity) -> None:
