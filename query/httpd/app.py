@@ -34,6 +34,9 @@ from query.httpd import (
     metrics,
     openapi,
     page,
+    page_message,
+    page_summary,
+    page_trace,
     problem,
     static_files,
     tracing,
@@ -80,6 +83,9 @@ def _handlers(service: Service) -> list[BaseRoute]:
         *audit_routes.routes(),
         *live.routes(),
         *page.routes(),
+        *page_message.routes(),
+        *page_trace.routes(),
+        *page_summary.routes(),
         *static_files.routes(),
     ]
 

@@ -15,7 +15,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from journal.records import Status
-from query.httpd import page
+from query.httpd import page_words
 from query.language import DOMAIN, NAMES, of
 from tests.unit.query.conftest import NOON_US, Shelf, row
 from tests.unit.query.test_page import SINCE, Browser
@@ -179,7 +179,7 @@ def test_no_page_has_an_english_sentence(shelf: Shelf, tag: str) -> None:
             at_us=NOON_US + number,
         )
     browser = Browser(shelf)
-    columns = "&".join(f"columns={name}" for name in page.COLUMNS)
+    columns = "&".join(f"columns={name}" for name in page_words.COLUMNS)
     report = browser.get(f"/?since={SINCE}&lang={tag}&{columns}").text
     links = re.findall(r'href="(/message/[^"#?]+)', report)
     assert len(set(links)) == len(fates)

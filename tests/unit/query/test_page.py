@@ -10,7 +10,7 @@ import pytest
 
 from journal.records import Status
 from posttrail.config import Config, Journal, Query
-from query.httpd import app, page
+from query.httpd import app, page, page_words
 from query.httpd.caller import Caller, How, Role
 from query.httpd.facts import Facts
 from query.httpd.main import make
@@ -113,7 +113,7 @@ def test_what_means_nothing_is_told_beside_the_form(shelf: Shelf) -> None:
 def test_the_columns_that_were_chosen_are_shown(shelf: Shelf) -> None:
     shelf.put(row(b"alice@example.com"))
     browser = Browser(shelf)
-    for name, words in page.COLUMNS.items():
+    for name, words in page_words.COLUMNS.items():
         shown = browser.get(f"/?since={SINCE}&columns=time&columns={name}")
         assert f'data-name="{words}"' in shown.text
 
@@ -157,7 +157,7 @@ def test_text_from_mail_makes_no_element_and_no_control_character(shelf: Shelf) 
         client_name=HOSTILE, host=HOSTILE, tls=HOSTILE, queue_ids=(HOSTILE,),
     )  # fmt: skip
     browser = Browser(shelf)
-    columns = "&".join(f"columns={name}" for name in page.COLUMNS)
+    columns = "&".join(f"columns={name}" for name in page_words.COLUMNS)
     plain = f"/?since={SINCE}&{columns}"
     paths = [
         plain,
@@ -221,3 +221,10 @@ def test_every_text_colour_can_be_read_on_every_ground(scheme: int) -> None:
             tone = colours[name.lower()]
             assert contrast(tone, colours[ground]) >= 4.5, (name, ground)
     assert contrast(colours["line"], colours["paper"]) >= 3
+
+
+def test_the_box_is_read_in_another_way_where_the_likeliest_finds_nothing(shelf: Shelf) -> None:
+    shelf.put(row(b"alice@example.com"), message_id=b"m1@example.com")
+    shown = Browser(shelf).get(f"/?since={SINCE}&q=%3Cm1@example.com%3E").text
+    assert "alice@example.com" in shown
+    assert "message_id" in shown
