@@ -155,7 +155,11 @@ def test_ctrl_c_ends_it_without_a_word(
     shelf: Shelf, place: tuple[str, Path], started: list[Watching]
 ) -> None:
     message = shelf.put(row(status=Status.DEFERRED))
-    watching = Watching(*place, "watch", keys.id_text(message.id))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job's is ignored
+    try:
+        watching = Watching(*place, "watch", keys.id_text(message.id))
+    finally:
+        signal.signal(signal.SIGINT, before)
     started.append(watching)
     assert watching.line().startswith("time ")
     assert "deferred" in watching.line()
