@@ -162,12 +162,17 @@ def write_prom(path: Path, gauges: Mapping[str, float]) -> None:
     new.replace(path)
 
 
-def activated() -> socket.socket | None:
-    """The listening socket that the service manager opened for us (sd_listen_fds(3)), if one."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return None
-    if os.environ.get("LISTEN_FDS", "0") in ("", "0"):
-        return None
-    taken = socket.socket(fileno=LISTEN_FIRST)
-    os.set_inheritable(LISTEN_FIRST, False)
+def activated(environment: Mapping[str, str] = os.environ) -> list[tuple[str, socket.socket]]:
+    """The listening sockets that the service manager opened for us, with the names it gave them.
+
+    sd_listen_fds_with_names(3); the name is ``""`` where it gave none.
+    """
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    taken = []
+    for place in range(int(environment.get("LISTEN_FDS") or "0")):
+        made = socket.socket(fileno=LISTEN_FIRST + place)
+        made.set_inheritable(False)
+        taken.append((names[place] if place < len(names) else "", made))
     return taken

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from posttrail.config import Config, loopback
+from posttrail.daemon import activated
 from posttrail.errors import ConfigError, TryAgainError, UnavailableError
 from query.httpd.facts import Door
 from query.source import listens
 
-FIRST: Final = 3
 MODE: Final = 0o660
 FOR_ALL: Final = 0o666
 """The kernel says who connects (``identity``): the mode only keeps strangers out of the queue."""
@@ -54,24 +54,20 @@ def listeners(settings: Config) -> list[Listener]:
 
 def passed(environment: Mapping[str, str]) -> list[Listener]:
     """Those that systemd passed to this process."""
-    if environment.get("LISTEN_PID") != str(os.getpid()):
-        return []
-    count = int(environment.get("LISTEN_FDS", "0"))
-    names = environment.get("LISTEN_FDNAMES", "").split(":")
-    found = []
-    for number in range(count):
-        name = names[number] if number < len(names) and names[number] else Door.QUERYD.value
-        try:
-            door = Door(name.removesuffix(".socket").removeprefix("posttrail-"))
-        except ValueError:
-            raise ConfigError(
-                f"systemd passed a socket named {name!r};"
-                " set FileDescriptorName= to queryd, proxy or tcp"
-            ) from None
-        made = socket.socket(fileno=FIRST + number)
-        made.set_inheritable(False)
-        found.append(Listener(made, door, None))
-    return found
+    return [Listener(made, _door(name), None) for name, made in activated(environment)]
+
+
+def _door(name: str) -> Door:
+    """What the socket of a unit's FileDescriptorName= is for."""
+    if not name:
+        return Door.QUERYD
+    try:
+        return Door(name.removesuffix(".socket").removeprefix("posttrail-"))
+    except ValueError:
+        raise ConfigError(
+            f"systemd passed a socket named {name!r};"
+            " set FileDescriptorName= to queryd, proxy or tcp"
+        ) from None
 
 
 def unix(path: Path, door: Door, group: str, *, mode: int = MODE) -> Listener:

@@ -26,9 +26,10 @@ BACKLOG: Final = 64
 def door(settings: config.Config) -> Iterator[socket.socket]:
     """The listening socket: the service manager's, else our own, mode 0660."""
     given = daemon.activated()
-    if given is not None:
-        with given:
-            yield given
+    if given:
+        _, listening = given[0]  # posttrail-traced.socket has one
+        with listening:
+            yield listening
         return
     path = settings.trace.socket
     with daemon.lock_file(path.with_name(f"{path.name}.lock")), _bound(path) as listening:

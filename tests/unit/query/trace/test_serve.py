@@ -211,7 +211,8 @@ def test_a_socket_of_the_service_manager_is_taken(tmp_path: Path) -> None:
     program = (
         "import os, sys; os.environ['LISTEN_PID'] = str(os.getpid()); os.dup2(int(sys.argv[1]), 3)\n"
         "from posttrail import daemon\n"
-        "with daemon.activated() as s: c, _ = s.accept(); c.sendall(b'here'); c.close()\n"
+        "[(_, s)] = daemon.activated()\n"
+        "with s: c, _ = s.accept(); c.sendall(b'here'); c.close()\n"
     )
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
