@@ -59,25 +59,28 @@ class Asking:
             threading.Thread(target=self._wait, args=(process,), daemon=True).start()
 
     def _wait(self, process: "subprocess.Popen[bytes]") -> None:
+        why: str | None = "postmap cannot be read"
         try:
             asked = "".join(f"{key}\n" for key in self.keys)
             with process:
-                self._take(process, asked.encode("utf-8", "surrogateescape"))
-        except Exception as error:  # noqa: BLE001 - whoever waits must be woken
-            self.why = f"postmap cannot be read: {error}"
-        finally:
+                why = self._take(process, asked.encode("utf-8", "surrogateescape"))
+        except OSError as error:
+            why = f"{why}: {error}"
+        finally:  # whoever waits must be woken, and a fault of ours is not "nothing found"
+            self.why = why
             self.done.set()
 
-    def _take(self, process: "subprocess.Popen[bytes]", asked: bytes) -> None:
+    def _take(self, process: "subprocess.Popen[bytes]", asked: bytes) -> str | None:
+        """Reads the answers; what went wrong, if something did."""
         talk = Talk(process, asked)
         self.stuck = not talk.ended(time.monotonic() + TIMEOUT_S)
         if self.stuck or talk.fatal():
             process.kill()
         code = process.wait()
-        self.why = trouble(0 if talk.fatal() else code, talk.errors.decode("utf-8", "replace"))
-        if self.stuck:
-            self.why = f"no answer within {TIMEOUT_S:g} s"
         self.values = values_of(talk.output.decode("utf-8", "surrogateescape"), self.keys)
+        if self.stuck:
+            return f"no answer within {TIMEOUT_S:g} s"
+        return trouble(0 if talk.fatal() else code, talk.errors.decode("utf-8", "replace"))
 
 
 class Talk:
@@ -106,7 +109,8 @@ class Talk:
             ready.register(self._stdin, selectors.EVENT_WRITE)
             self._feed(ready)
             while ready.get_map() and not self.fatal():
-                events = ready.select(max(0.0, until - time.monotonic()))
+                left = until - time.monotonic()
+                events = ready.select(left) if left > 0 else []  # however much it still says
                 if not events:
                     return False
                 for key, _ in events:

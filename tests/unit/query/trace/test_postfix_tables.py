@@ -1,7 +1,10 @@
 """What lookups through postmap(1) promise, whatever the tables are."""
 
+import errno
 import os
+import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +71,24 @@ def test_one_postmap_answers_all_keys_of_a_table(asked: Path) -> None:
     for name in "ab":
         assert tables.find([f"hash:/{name}"], ["z"]) is not None
     assert tables.spawned == 2
+
+
+def test_after_its_time_nothing_is_read_however_much_is_said() -> None:
+    piped = subprocess.PIPE
+    with subprocess.Popen(["echo", "more"], stdin=piped, stdout=piped, stderr=piped) as process:
+        process.wait()
+        assert not postmap.Talk(process, b"x\n").ended(time.monotonic() - 1)
+
+
+def test_an_answer_that_cannot_be_read_is_not_taken_for_none(
+    asked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> bool:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(postmap.Talk, "ended", broken)
+    with pytest.raises(TableError, match=r"postmap cannot be read: .*Input/output error"):
+        Tables().find(["hash:/a"], ["x"])
 
 
 def test_a_stuck_table_does_not_hold_those_who_do_not_ask_it(asked: Path) -> None:
