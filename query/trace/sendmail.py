@@ -1,12 +1,12 @@
 """The path of an address as Sendmail itself sees it: ``sendmail -v -bv``, and DNS for its hosts.
 
-Sendmail expands aliases(5), :include: files, .forward files and virtusertable, and connects to nobody;
-of DNS it asks nothing here, so what becomes of a next hop is looked up by us. Two traps have a sentence
-each: a map that is missing is no error to Sendmail when it is optional, and a host name that cannot be
-qualified makes it wait for a minute. Access tables it does not ask. Postfix and others have a command of
-the same name: only Sendmail's own program is ever run. Raises UnavailableError where it is not here,
-UsageError for what is no address.
-"""  # noqa: E501
+Sendmail expands aliases(5), :include: files, .forward files and virtusertable, and connects to
+nobody; of DNS it asks nothing here, so what becomes of a next hop is looked up by us. Two traps
+have a sentence each: a map that is missing is no error to Sendmail when it is optional, and a host
+name that cannot be qualified makes it wait for a minute. Access tables it does not ask. Postfix and
+others have a command of the same name: only Sendmail's own program is ever run. Raises
+UnavailableError where it is not here, UsageError for what is no address.
+"""
 
 import mmap
 import shutil

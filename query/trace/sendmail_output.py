@@ -1,15 +1,16 @@
 """What ``sendmail -v -bv ADDRESS`` prints, line by line.
 
-    ADDRESS... deliverable: mailer M, host H, user U     an end; host and user may be missing
-    ADDRESS... aliased to LIST                           aliases(5); cut in its middle beyond 200 characters
-    FILE: line N: forwarding to LIST                     a user's .forward
-    FILE: line N: sending to LIST                        a member of an :include: file
+    ADDRESS... deliverable: mailer M, host H, user U    an end; host and user may be missing
+    ADDRESS... aliased to LIST         aliases(5); cut in its middle beyond 200 characters
+    FILE: line N: forwarding to LIST   a user's .forward
+    FILE: line N: sending to LIST      a member of an :include: file
     ADDRESS... including file FILE, ... duplicate suppressed
-    ADDRESS... WORDS                                     an end: User unknown, an error: of a table
-    WORDS                                                a fault of no address: a loop, the configuration
+    ADDRESS... WORDS                   an end: User unknown, an error: of a table
+    WORDS                              a fault of no address: a loop, the configuration
 
-With ``-d0.1`` a head with version and host name stands before (Sendmail 8.17). Pure; raises nothing.
-"""  # noqa: E501
+With ``-d0.1`` a head with version and host name stands before (Sendmail 8.17). Pure; raises
+nothing.
+"""
 
 import re
 from dataclasses import dataclass, field

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from posttrail.errors import PosttrailError
 from query.trace.postfix import keys
@@ -242,10 +242,10 @@ class World:
         if self.nodes > MOST_NODES:
             raise WalkTooLongError
 
-    def node(self, address: str, step: Step, **fields: object) -> Node:
+    def node(self, address: str, step: Step, **fields: Any) -> Node:
         """A node with the address as people write it."""
         self.spend()
-        return Node(address=keys.external(address), step=step, **fields)  # type: ignore[arg-type]
+        return Node(address=keys.external(address), step=step, **fields)
 
     def fired(self, address: str, step: Step, found: Found, children: Sequence[Node]) -> Node:
         """A step that a table has made."""
