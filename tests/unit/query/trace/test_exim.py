@@ -7,6 +7,7 @@ import pytest
 from posttrail.config import Trace as Settings
 from posttrail.errors import UnavailableError, UsageError
 from query.trace import exim
+from query.trace.dns import Dns
 from query.trace.exim import EximWalker, tree
 from query.trace.exim_output import Fate, parse, transports
 from query.trace.single import single
@@ -171,4 +172,4 @@ def test_the_sender_and_configuration_are_passed_on(tmp_path: Path) -> None:
 def test_no_exim_here_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exim, "exim_program", lambda: None)
     with pytest.raises(UnavailableError, match="no Exim here"):
-        exim.exim_walker(Settings(), None)  # type: ignore[arg-type]
+        exim.exim_walker(Settings(), Dns(()))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,8 +130,8 @@ def test_a_directory_that_the_user_may_not_enter_is_said(
     etc.chmod(0o700)
     real = subprocess.Popen
 
-    def as_nobody(*words: object, **named: object) -> object:
-        return real(*words, **named, user=65534)  # type: ignore[call-overload]
+    def as_nobody(*words: Any, **named: Any) -> object:
+        return real(*words, **named, user=65534)
 
     monkeypatch.setattr(subprocess, "Popen", as_nobody)
     with pytest.raises(SettingsError, match="Permission denied"):
