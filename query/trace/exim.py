@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +19,18 @@ from query.trace import exim_output
 from query.trace.command import CommandError, Said, ask
 from query.trace.exim_output import Answer, Fate, HostLine
 from query.trace.single import single
-from query.trace.tree import SMTP_PORT, Host, Node, Question, Source, Step, Trace, Verdict, judged
+from query.trace.tree import (
+    SMTP_PORT,
+    Host,
+    Node,
+    Question,
+    Source,
+    Step,
+    Trace,
+    Verdict,
+    judged,
+    rfc3339,
+)
 
 if TYPE_CHECKING:
     from query.trace.dns import Dns
@@ -72,7 +82,7 @@ class EximWalker:
     def trace(self, question: Question) -> Trace:
         """The tree for one address."""
         address = single(question.address)
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        now = rfc3339(time.time())
         root = judged(self._root(question, address))
         return Trace(question=question, mta=self.version(), as_of=now, root=root, warnings=(_ACLS,))
 

@@ -11,8 +11,8 @@ UnavailableError where it is not here, UsageError for what is no address.
 import mmap
 import shutil
 import stat
+import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from query.trace.sendmail_cf import Cf
 from query.trace.sendmail_hosts import Hosts
 from query.trace.sendmail_tree import Tree, unknown
 from query.trace.single import single
-from query.trace.tree import Node, Question, Trace, Verdict, judged, worst
+from query.trace.tree import Node, Question, Trace, Verdict, judged, rfc3339, worst
 
 TIMEOUT_S: Final = 10.0
 _PLACES: Final = (
@@ -86,7 +86,7 @@ class SendmailWalker:
                 root = unknown(question.address, _LOCAL_PART)
             else:
                 version, root = self._root(question, address, said, cf)
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        now = rfc3339(time.time())
         return Trace(
             question=question, mta=f"sendmail {version}".strip(), as_of=now,
             root=doubted(judged(root), doubts), warnings=(*warnings, _ACCESS),

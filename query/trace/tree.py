@@ -8,6 +8,7 @@ Pure; raises nothing.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Final
 
@@ -159,3 +160,8 @@ def ends(node: Node) -> Iterator[Node]:
         yield node
     for child in node.children:
         yield from ends(child)
+
+
+def rfc3339(at: float) -> str:
+    """Seconds since 1970 → ``2026-01-31T12:00:00Z``."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

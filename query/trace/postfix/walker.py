@@ -21,8 +21,8 @@ from query.trace.postfix.resolve import open_router
 from query.trace.postfix.settings import SettingsCache
 from query.trace.postfix.smtp_settings import smtp_of
 from query.trace.postfix.tables import TableError, Tables
-from query.trace.postfix.world import WalkTooLongError, World, rfc3339, unknown
-from query.trace.tree import Node, Question, Trace, judged
+from query.trace.postfix.world import WalkTooLongError, World, unknown
+from query.trace.tree import Node, Question, Trace, judged, rfc3339
 
 
 @dataclass(slots=True, kw_only=True)

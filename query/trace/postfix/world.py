@@ -11,7 +11,6 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
 from posttrail.errors import PosttrailError
@@ -19,7 +18,7 @@ from query.trace.postfix import keys
 from query.trace.postfix.patterns import Trust, is_random
 from query.trace.postfix.resolve import Resolved, Router
 from query.trace.postfix.tables import Found
-from query.trace.tree import Node, Source, Step, Verdict
+from query.trace.tree import Node, Source, Step, Verdict, rfc3339
 
 MOST_NODES: Final = 1000  # of one trace
 MOST_DEPTH: Final = 150  # of virtual aliases in each other; Python's own limit is 1000 calls
@@ -276,8 +275,3 @@ def unknown(address: str, why: str, *, maps: Sequence[str] = ()) -> Node:
         table=" ".join(maps) or None,
         text=why,
     )
-
-
-def rfc3339(at: float) -> str:
-    """Seconds since 1970 → ``2026-01-31T12:00:00Z``."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
