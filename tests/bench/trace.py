@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from posttrail.config import Trace as Settings
@@ -64,8 +65,8 @@ class _Runs:
             walker = postfix_walker(
                 Settings(config=str(self._mtas.postfix), rewrite_socket=socket), Dns(self._servers)
             )
-            cold = self._timed(f"{name}, cold", lambda: walker.trace(question))  # noqa: B023
-            warm = self._timed(f"{name}, warm", lambda: walker.trace(question))  # noqa: B023
+            cold = self._timed(f"{name}, cold", partial(walker.trace, question))
+            warm = self._timed(f"{name}, warm", partial(walker.trace, question))
             _sound(cold, warm, socket=not socket)
         self._timed("exim -bt", lambda: _run(*self._of(self._mtas.exim), "-bt", address))
         self._timed("sendmail -bv", lambda: _run(*self._of(self._mtas.sendmail), "-bv", address))
