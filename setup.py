@@ -14,7 +14,7 @@ HOT = {
     "journal": """
         address agents
         batch
-        codec
+        codec counters
         draft
         echoes
         finish fold

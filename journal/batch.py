@@ -9,13 +9,12 @@ from collections.abc import Container
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from journal import codec
-from journal.keys import Keyer, id_day, suffix_ms
-from journal.records import NO_STATUS, Message, Record
+from journal import codec, counters
+from journal.keys import Keyer
+from journal.records import Message, Record
 from journal.store import Change, Store
 from journal.terms import entries
 
-HOUR_MS: Final = 3_600_000
 _KEY: Final = itemgetter(0)
 
 
@@ -49,6 +48,7 @@ def build(
     index_puts: list[tuple[bytes, bytes]] = []
     index_deletes: list[bytes] = []
     counts: dict[bytes, int] = {}
+    figures = store.get(b"c", counters.MARK) is not None
     for message_id in sorted(pending):
         record, into, old = pending[message_id]
         key = message_id[2:]
@@ -64,7 +64,10 @@ def build(
         else:
             records.append((key, codec.encode(record, seq)))
         _index(before, after, keyer, index_puts, index_deletes)
-        _count(before, after, counts)
+        if after is not None:
+            counters.add(counts, after, 1, figures=figures)
+        if before is not None:
+            counters.add(counts, before, -1, figures=figures)
     return Batch(
         {
             b"m": Change((), records),
@@ -74,14 +77,6 @@ def build(
         },
         seq,
     )
-
-
-def counter_keys(message: Message) -> list[bytes]:
-    """The counters that a message is part of: one a row; without rows, one for itself."""
-    hour = suffix_ms(id_day(message.id), message.time_us) // HOUR_MS
-    if not message.rows:
-        return [bytes((hour, NO_STATUS, 0))]
-    return [bytes((hour, row.status, row.direction or 0)) for row in message.rows]
 
 
 def _before(message_id: bytes, stored: bytes | None, old: Record | None) -> Message | None:
@@ -105,15 +100,6 @@ def _index(
     old = entries(before, keyer)
     puts += (entry for entry in new.items() if old.get(entry[0]) != entry[1])
     deletes += (key for key in old if key not in new)
-
-
-def _count(before: Message | None, after: Message | None, counts: dict[bytes, int]) -> None:
-    if after is not None:
-        for key in counter_keys(after):
-            counts[key] = counts.get(key, 0) + 1
-    if before is not None:
-        for key in counter_keys(before):
-            counts[key] = counts.get(key, 0) - 1
 
 
 def _counter_puts(store: Store, counts: dict[bytes, int]) -> list[tuple[bytes, bytes]]:

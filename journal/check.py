@@ -11,13 +11,12 @@ Raises ``UnavailableError`` (no journal), ``JournalFormatError``, ``NotPermitted
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from journal import batch, codec, days, store
+from journal import codec, counters, days, store
 from journal.codec import DamagedRecordError
 from journal.coverage import Coverage
 from journal.keys import MARK, Keyer, day_name, id_day, id_text, parse_day
@@ -85,7 +84,8 @@ class _Check:
         self._count = 0
         self._unreadable = 0
         self._expected = 0  # index entries that the records call for
-        self._counters: Counter[bytes] = Counter()
+        self._figures = opened.get(b"c", counters.MARK) is not None
+        self._counters: dict[bytes, int] = {}
 
     def run(self) -> Part:
         messages = tombstones = 0
@@ -125,7 +125,7 @@ class _Check:
             if self._store.get(b"x", key) != value:
                 kind = chr(key[0])
                 self._problem(f"{id_text(message_id)} is not in the index under kind {kind}")
-        self._counters.update(batch.counter_keys(message))
+        counters.add(self._counters, message, 1, figures=self._figures)
 
     def _tombstone(self, message_id: bytes, into: bytes) -> None:
         path = self._directory / day_name(id_day(into))
@@ -149,12 +149,12 @@ class _Check:
 
     def _check_counters(self) -> None:
         kept = {key: int.from_bytes(value, "big") for key, value in _all(self._store, b"c")}
+        kept.pop(counters.MARK, None)
         for key in sorted(kept.keys() | self._counters.keys()):
-            if kept.get(key, 0) != self._counters[key]:
-                hour, status, direction = key
+            expected = self._counters.get(key, 0)
+            if kept.get(key, 0) != expected:
                 self._problem(
-                    f"counter hour {hour} status {status} direction {direction} is "
-                    f"{kept.get(key, 0)}, the rows say {self._counters[key]}"
+                    f"counter {counters.name(key)} is {kept.get(key, 0)}, the rows say {expected}"
                 )
 
     def _problem(self, sentence: str) -> None:

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, Self
 
 from journal import codec, days, hits, retention, store
 from journal.address import fold, mailbox
+from journal.counters import Totals, totals_of
 from journal.coverage import Coverage
 from journal.hits import Day, Span, Term, TermsOf
 from journal.keys import (
@@ -35,7 +36,7 @@ from journal.keys import (
     day_of,
     id_day,
 )
-from journal.records import NO_STATUS, Cover, Direction, Gap, Message, Record, Status
+from journal.records import NO_STATUS, Cover, Gap, Message, Record, Status
 from journal.store import Store
 from journal.terms import STATUS_VALUES, value_of
 from posttrail.errors import UnavailableError
@@ -245,16 +246,17 @@ class Reader:
 
     def counters(self) -> dict[tuple[str, str], int]:
         """Rows by status and direction token ("" where undecided), dropped days included."""
-        totals: Counter[tuple[str, str]] = Counter()
-        for key, value in retention.rows_only(self._totals()).items():
-            totals[_status(key[0]), _direction(key[1])] += value
-        return dict(totals)
+        return self.totals().rows
 
     def rowless(self) -> int:
         """How many messages have no rows: abandoned by their clients."""
-        return self._totals()[bytes((NO_STATUS, 0))]
+        return self.totals().rowless
 
-    def _totals(self) -> Counter[bytes]:
+    def totals(self) -> Totals:
+        """All counters, dropped days included; days made by an older release lack figures."""
+        return totals_of(self._sums())
+
+    def _sums(self) -> Counter[bytes]:
         # Days first: one that is dropped meanwhile is then named by the newer state.
         by_day = {day.number: retention.sums(day.store) for day in self._days_from(0)}
         totals, gone = retention.dropped(self._state)
@@ -399,7 +401,3 @@ def _changes(day: Day, after_seq: int) -> Iterator[tuple[int, bytes]]:
 
 def _status(number: int) -> str:
     return Status(number).token
-
-
-def _direction(number: int) -> str:
-    return Direction(number).token if number else ""

@@ -11,9 +11,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from journal import days
+from journal import counters, days
 from journal.keys import day_name, parse_day
-from journal.records import NO_STATUS
 from journal.store import Change, Store
 
 _ALL: Final = 1 << 40
@@ -25,10 +24,11 @@ def expired(present: list[int], today: int, keep_days: int) -> list[int]:
 
 
 def sums(store: Store) -> Counter[bytes]:
-    """The counters of a day without the hour: status byte and direction byte to rows."""
+    """The counters of a day without the hour: status byte and direction byte, or a figure."""
     totals: Counter[bytes] = Counter()
     for key, value in store.up(b"c", b"", limit=_ALL):
-        totals[key[1:]] += int.from_bytes(value, "big")
+        if key != counters.MARK:
+            totals[key[1:]] += int.from_bytes(value, "big")
     return totals
 
 
@@ -93,8 +93,3 @@ def expired_bad(directory: Path, today: int, keep_days: int) -> list[str]:
         if day is not None and day <= today - keep_days:
             found.append(path.name)
     return sorted(found)
-
-
-def rows_only(totals: Counter[bytes]) -> Counter[bytes]:
-    """Totals without the messages that have no rows."""
-    return Counter({key: value for key, value in totals.items() if key[0] != NO_STATUS})

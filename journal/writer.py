@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
-from journal import address, batch, codec, days, hits, keys, retention, store
+from journal import address, batch, codec, counters, days, hits, keys, retention, store
 from journal.batch import Pending
 from journal.coverage import Coverage
 from journal.hits import Day, Span, Term
@@ -429,7 +429,10 @@ class Writer:
             store.DAY_DATABASES,
             self._gid,
             self._map_size,
-            first={b"x": Change((), [(keys.MARK, self._delimiters)])},
+            first={
+                b"x": Change((), [(keys.MARK, self._delimiters)]),
+                b"c": Change((), [(counters.MARK, counters.KINDS.to_bytes(8, "big"))]),
+            },
         )
         self._present = sorted({*self._present, day})
 
