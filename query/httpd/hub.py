@@ -18,7 +18,7 @@ from dataclasses import asdict
 from enum import Enum
 from itertools import islice
 from threading import Event, Lock, Thread
-from typing import Final
+from typing import Final, NamedTuple
 
 from journal.reader import Change, Reader
 from journal.store import DamagedStoreError
@@ -163,12 +163,21 @@ def _event(each: News, id: str) -> sse.Event:
     return sse.Event("row", json_dump(document(each)), id)
 
 
+class Look(NamedTuple):
+    """What one look at the journal found."""
+
+    before: int  # the change behind which it began
+    fresh: list[Change]
+    more: bool  # than a chunk
+
+
 class Hub:
     """All streams of the process."""
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
         self._lock = Lock()
+        self._looking = Lock()  # of position and versions, while a look changes them
         self._streams: list[Stream] = []
         self._versions = Versions()
         self._at = 0
@@ -190,8 +199,24 @@ class Hub:
         """Those of one caller."""
         return Counter(stream.name for stream in self._streams)[name]
 
+    def position(self, reader: Reader) -> int:
+        """The newest change, behind which a stream begins; what messages were by then is known.
+
+        It must be asked for before the next change: the journal's log has only the last one of
+        a message, so what a message was in between cannot be read later.
+        """
+        with self._looking:
+            if self._thread is None:
+                self._versions = Versions()
+                self._at = reader.last_change()
+                self._versions.learn(reader)
+            else:
+                while self._look(reader, list(self._streams)).more:
+                    pass
+            return self._at
+
     def open(self, stream: Stream) -> None:
-        """Serve a stream until it is closed."""
+        """Serve a stream until it is closed; it begins at ``position``, or resumes."""
         with self._lock:
             self._streams.append(stream)
             if self._thread is None and not self.is_stopped:
@@ -219,14 +244,18 @@ class Hub:
             thread.join()
 
     def _run(self) -> None:
+        """The thread. A fault of ours ends all streams; the next one gets a thread of its own."""
         try:
             self._serve()
-        finally:
-            for stream in list(self._streams):  # none, but after a fault of ours
+        except BaseException:
+            with self._lock:
+                self._thread = None
+                streams = list(self._streams)
+            for stream in streams:
                 stream.end(End.STOPPING)
+            raise
 
     def _serve(self) -> None:
-        learned = False
         while True:
             with self._lock:
                 if self.is_stopped or not self._streams:
@@ -236,9 +265,6 @@ class Hub:
             wait_s = TICK_S
             try:
                 reader = self._keeper.local().reader
-                if not learned:
-                    self._begin(reader)
-                    learned = True
                 wait_s = 0.0 if self.tick(reader, streams) else TICK_S
                 self._report(None)
             except PosttrailError as error:
@@ -248,13 +274,22 @@ class Hub:
                 wait_s = FAILED_S
             self._stopped.wait(wait_s)
 
-    def _begin(self, reader: Reader) -> None:
-        """What changed while nobody listened is told to nobody but those who resume."""
-        self._at = reader.last_change()
-        self._versions.learn(reader)
-
     def tick(self, reader: Reader, streams: list[Stream]) -> bool:
         """Read and tell a chunk of what is new; whether there may be more at once."""
+        with self._looking:
+            look = self._look(reader, streams)
+        more = look.more
+        for stream in streams:
+            if not stream.has_room():
+                continue
+            if stream.watch.at < look.before:
+                more |= self._catch_up(reader, stream)
+            else:
+                self._tell(reader, stream, look.fresh)
+        return more
+
+    def _look(self, reader: Reader, streams: list[Stream]) -> Look:
+        """Remember a chunk of what is new."""
         before, until = self._at, reader.last_change()
         if until < before:  # a day went, and with it the greatest numbers
             before = self._at = until
@@ -266,14 +301,7 @@ class Hub:
             self._versions.add(change)
         more = len(fresh) == CHUNK
         self._at = fresh[-1].seq if more else until
-        for stream in streams:
-            if not stream.has_room():
-                continue
-            if stream.watch.at < before:
-                more |= self._catch_up(reader, stream)
-            else:
-                self._tell(reader, stream, fresh)
-        return more
+        return Look(before, fresh, more)
 
     def _catch_up(self, reader: Reader, stream: Stream) -> bool:
         """Tell a chunk of what a stream has missed; whether there is more."""

@@ -102,7 +102,7 @@ def _watch(
         now_us=time.time_ns() // 1000,
         delimiters=who.scope.delimiters,
     )
-    now = asked.keeper.local().reader.last_change()
+    now = asked.hub.position(asked.keeper.local().reader)
     first, told = after if after is not None and after[0] <= now else (now, 0)
     message_id = None
     if given.get("message"):

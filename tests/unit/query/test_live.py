@@ -1,16 +1,26 @@
 """/v1/events of a running posttrail-queryd, while somebody writes the journal."""
 
+import asyncio
 import json
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
+from typing import cast
 
 import pytest
 
 from journal import keys
 from journal.records import Record, Status
+from query.changes import Watch
+from query.httpd.hub import End, Hub, Stream
+from query.httpd.keeper import Keeper
+from query.local import Local
+from query.match import Query
+from query.scope import Scope
+from query.when import Window
 from tests.unit.query.conftest import Shelf, row
 from tests.unit.query.serving import Served, served
 from tests.unit.query.watching import Listener, listening
@@ -98,6 +108,66 @@ def test_who_comes_back_loses_nothing_and_gets_nothing_twice(shelf: Shelf, servi
                 found.append(json.loads(event.data)["recipient"])
                 last = event.id
     assert found == [name for each in wanted for name in (each, "x" + each)]
+
+
+def test_what_changed_while_nobody_listened_is_not_taken_for_what_it_was_before(
+    shelf: Shelf, service: Served
+) -> None:
+    message = shelf.put(row(b"a@example.com", status=Status.DEFERRED), row(b"b@example.com"))
+
+    def change(status: Status) -> None:
+        rows = (row(b"a@example.com", status=status), row(b"b@example.com"))
+        shelf.writer.put(Record(message._replace(rows=rows), (), ()), None)
+        shelf.writer.commit()
+
+    quiet = threads(service)
+    with listening(service.socket) as stream:
+        change(Status.DELIVERED)
+        assert stream.rows(1)[0]["status"] == "delivered"
+    settle(lambda: threads(service) <= quiet + 1)  # one that reads, none that looks
+    change(Status.DEFERRED)
+    with listening(service.socket, "?status=deferred") as stream:
+        change(Status.DELIVERED)
+        event = stream.next()
+    assert event is not None
+    assert event.name == "gone"
+
+
+def threads(service: Served) -> int:
+    return len(list(Path(f"/proc/{service.process.pid}/task").iterdir()))
+
+
+def settle(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class Broken:
+    """A journal that makes a fault of ours come out."""
+
+    def local(self) -> Local:
+        raise RuntimeError("a fault")
+
+
+def test_a_fault_ends_the_streams_and_the_next_one_is_served_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faults: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr("threading.excepthook", faults.append)
+
+    async def twice() -> None:
+        hub = Hub(cast(Keeper, Broken()))
+        for _ in range(2):
+            stream = Stream(Watch(Query(window=Window()), Scope.all(), after=0), "root")
+            hub.open(stream)
+            await stream.wait(20)
+            assert stream.ending is End.STOPPING
+            hub.close(stream)
+
+    asyncio.run(twice())
+    assert [str(each.exc_value) for each in faults] == ["a fault", "a fault"]
 
 
 def test_more_streams_than_a_caller_may_have_are_refused(service: Served) -> None:
