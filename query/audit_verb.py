@@ -19,7 +19,7 @@ from query import export, source, text_table, when
 from query.filters import DEFAULT_LIMIT, mailbox, parse_limit
 from query.httpd.audit import Audit, Looked
 from query.httpd.state import State
-from query.options import text_or_json
+from query.options import not_older, older_than, text_or_json
 from query.scope import Scope
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Entries:
 
 @click.command("audit")
 @click.argument("address", required=False, metavar="[ADDRESS|@DOMAIN]")
-@click.option("--since", default="", metavar="TIME", help="Not older: 30d, a date, RFC 3339.")
-@click.option("--until", default="", metavar="TIME", help="Older than this.")
+@not_older
+@older_than
 @click.option("--limit", default=str(DEFAULT_LIMIT), metavar="50|all", help="Entries.")
 @text_or_json
 @click.pass_obj

@@ -13,6 +13,7 @@ import click
 from posttrail.cli import Globals
 from query import export, never, source, text_table
 from query.filters import DEFAULT_LIMIT, DIRECTIONS, STATUSES, parse, parse_limit
+from query.options import not_older, older_than
 
 if TYPE_CHECKING:
     from query.answers import Answers, Page
@@ -22,8 +23,8 @@ FORMATS = ("table", "json", "csv")
 
 @click.command("report")
 @click.argument("address", required=False, metavar="[ADDRESS|@DOMAIN]")
-@click.option("--since", default="", metavar="TIME", help="Not older: 30d, a date, RFC 3339.")
-@click.option("--until", default="", metavar="TIME", help="Older than this.")
+@not_older
+@older_than
 @click.option("--status", default="", metavar="A,B", help=f"Any of {', '.join(STATUSES)}.")
 @click.option("--reason", default="", metavar="A,B", help="Any of these reason tokens.")
 @click.option("--direction", default="", metavar="A,B", help=f"Any of {', '.join(DIRECTIONS)}.")

@@ -20,7 +20,7 @@ from posttrail.text import json_text, rfc3339, safe
 from query import export, source, text_table, when
 from query.filters import DEFAULT_LIMIT, parse_limit
 from query.match import Query
-from query.options import text_or_json
+from query.options import not_older, older_than, text_or_json
 from query.scope import Scope
 from query.search import search
 from query.when import END_US, Window
@@ -58,8 +58,8 @@ class Stats:
 
 @click.command("stats")
 @click.option("--by", type=click.Choice(BY), default="status", help="Key.")
-@click.option("--since", default="", metavar="TIME", help="Not older: 30d, a date, RFC 3339.")
-@click.option("--until", default="", metavar="TIME", help="Older than this.")
+@not_older
+@older_than
 @click.option("--limit", default=str(DEFAULT_LIMIT), metavar="50|all", help="Domains to list.")
 @text_or_json
 @click.pass_obj

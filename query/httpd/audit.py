@@ -242,11 +242,12 @@ class _Found(NamedTuple):
 def _select(
     db: sqlite3.Connection, owners: list[bytes] | None, since_us: int, until_us: int, limit: int
 ) -> list[_Found]:
-    chosen, values = "", [since_us, until_us, limit]
+    chosen = ""
+    values: list[int | bytes] = [since_us, until_us, limit]
     if owners is not None:
         marks = ", ".join("?" * len(owners))
         chosen = f" AND (many OR at_us IN (SELECT at_us FROM audit_owner WHERE owner IN ({marks})))"
-        values[2:2] = owners  # type: ignore[assignment]
+        values[2:2] = owners
     found = db.execute(
         f"SELECT {_FIELDS} FROM audit WHERE at_us >= ? AND at_us < ?{chosen}"
         " ORDER BY at_us DESC LIMIT ?",

@@ -28,7 +28,8 @@ def protocol(doors: Mapping[Address, Door]) -> type[H11Protocol]:
     class Connection(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)  # as of every stream
             super().connection_made(transport)
             self.app_state = {**self.app_state, "peer": peer(transport, doors)}
             self._wait_for_head()

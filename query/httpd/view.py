@@ -50,7 +50,8 @@ def environment(tag: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         extensions=["jinja2.ext.i18n"],
     )
-    made.install_gettext_translations(language.translations, newstyle=True)  # type: ignore[attr-defined]
+    extended: Any = made  # the extension gives it one more method
+    extended.install_gettext_translations(language.translations, newstyle=True)
     made.filters |= {"wire": wire, "size": size, "delay": delay}
     made.globals |= {
         "icons": ICONS,
