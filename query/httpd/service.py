@@ -22,11 +22,14 @@ from query.httpd.hub import Hub
 from query.httpd.identity import Identity
 from query.httpd.keeper import Keeper
 from query.local import Within
+from query.trace.limits import Limits
 
 T = TypeVar("T")
 
 WORKERS: Final = 8
 """Threads that read; more wait for their turn."""
+TRACES: Final = 4
+"""Threads that wait for posttrail-traced."""
 PATIENCE_S: Final = 30.0
 """How long one piece of work may read messages before it is given up."""
 
@@ -46,7 +49,9 @@ class Service:
         self.answered: Counter[str] = Counter()  # requests by the class of their status: "2xx"
         self.busy_s = 0.0  # their time, summed
         self.hub = Hub(keeper)
+        self.traces = Limits(settings.trace.per_minute, time.monotonic)
         self._limiter: CapacityLimiter | None = None
+        self._tracing: CapacityLimiter | None = None
 
     async def work(self, task: Callable[[], T]) -> T:
         """The result of a task that reads the journal or a file, in a worker thread."""
@@ -54,6 +59,12 @@ class Service:
             self._limiter = CapacityLimiter(WORKERS)
         patient = self.keeper.patience.within(PATIENCE_S, task)
         return await anyio.to_thread.run_sync(patient, limiter=self._limiter)
+
+    async def wait_for_trace(self, task: Callable[[], T]) -> T:
+        """The result of a task that asks posttrail-traced; reports keep their threads."""
+        if self._tracing is None:
+            self._tracing = CapacityLimiter(TRACES)
+        return await anyio.to_thread.run_sync(task, limiter=self._tracing)
 
     async def read(self, caller: Caller, task: Callable[[Answers], T]) -> T:
         """The result of a task on what the caller may see, in a worker thread."""

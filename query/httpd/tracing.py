@@ -8,14 +8,10 @@ that there is one (``query.trace.redact``). Everybody's rate is limited. Raises 
 
 import math
 import os
-import time
 from collections.abc import Collection
 from dataclasses import replace
-from functools import lru_cache
 from typing import Final
 
-import anyio.to_thread
-from anyio import CapacityLimiter
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -29,13 +25,10 @@ from query.httpd.service import Service, caller, service
 from query.scope import Scope
 from query.trace import asked, document, history, redact
 from query.trace.ask import AnsweredError, NobodyError, ask
-from query.trace.limits import Limits
 from query.trace.tree import Question, Trace
 
 KNOWN: Final = frozenset({"address", "sender", "entry"})
 TIMEOUT_S: Final = 30.0
-AT_ONCE: Final = 4
-"""Traces that wait for the daemon at a time; they must not take the threads of reports."""
 
 
 def routes() -> list[BaseRoute]:
@@ -61,14 +54,12 @@ async def traced(
     """The trace that the caller may see; for the page too."""
     asked_, who = service(request), caller(request)
     question = asked.question(name, sender, entry)
-    wait_s = _limits(asked_).wait_s(who.name)
+    wait_s = asked_.traces.wait_s(who.name)
     if wait_s:
         raise Problem(Kind.TOO_MANY, "too many traces", {"Retry-After": str(math.ceil(wait_s))})
     if not may_ask(question.address, who.scope, asked_.settings.mta.local_domains):
         raise problem.not_found()
-    found = await anyio.to_thread.run_sync(
-        _asked, asked_, question, who.name, limiter=_waiting(asked_)
-    )
+    found = await asked_.wait_for_trace(lambda: _asked(asked_, question, who.name))
     visible = seen(found, who.scope)
     if visible is None:
         raise problem.not_found()
@@ -121,13 +112,3 @@ def _asked(asked_: Service, question: Question, whom: str) -> Trace:
         raise Problem(
             Kind.UNAVAILABLE, "the mail server's tables cannot be read now", {"Retry-After": "30"}
         ) from None
-
-
-@lru_cache(maxsize=8)
-def _limits(asked_: Service) -> Limits:
-    return Limits(asked_.settings.trace.per_minute, time.monotonic)
-
-
-@lru_cache(maxsize=8)
-def _waiting(asked_: Service) -> CapacityLimiter:
-    return CapacityLimiter(AT_ONCE)
