@@ -30,7 +30,7 @@ from query.match import Query
 from query.options import text_or_json
 from query.rows import Row
 from query.scope import Scope
-from query.search import search
+from query.search import Found, search
 from query.when import DAY_US, END_US
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ LATE_US: Final = 120_000_000
 _MOST_ROWS: Final = 1000
 _NEWEST: Final = 5
 TOKENS: Final = tuple(status.token for status in Status)
-_MOST_CLIENTS: Final = 20
+_MOST_CLIENTS: Final = 5
 _LOGS: Final = frozenset({"log", "journald"})
 _MINUTE_US: Final = 60_000_000
 
@@ -216,29 +216,28 @@ def _span(begin_us: int, end_us: int, reason: str | None) -> Span:
 def _instead(reader: Reader, query: Query, scope: Scope) -> Iterator[Instead]:
     """What is near: other mail of the sender, of its domain and hosts; what was refused."""
     plain = Query(window=query.window, now_us=query.now_us, delimiters=query.delimiters)
-    name = query.sender or query.address
-    clients: Counter[bytes] = Counter()
+    refused = replace(plain, statuses=frozenset({int(Status.REJECTED)}))
+
+    def rows(asked: Query) -> list[Found]:
+        return list(islice(search(reader, asked, scope), _MOST_ROWS + 1))
+
+    name = query.sender or query.address or b""
     if name and name[:1] != b"@":
-        yield from _seen(reader, scope, "sender", name, replace(plain, sender=name))
-    domain = (name or b"")[1:] if (name or b"")[:1] == b"@" else address.domain(name or b"")
+        yield from _seen("sender", name, rows(replace(plain, sender=name)))
+    domain = name[1:] if name[:1] == b"@" else address.domain(name)
     if domain:
-        asked = replace(plain, sender=b"@" + domain)
-        yield from _seen(reader, scope, "sender_domain", domain, asked)
-        for found in islice(search(reader, asked, scope), _MOST_ROWS):
-            if found.message.client_ip:
-                clients[found.message.client_ip.lower()] += 1
-    refused = frozenset({int(Status.REJECTED)})
-    for ip, _ in clients.most_common(_MOST_CLIENTS):
-        asked = replace(plain, client_ip=ip, statuses=refused)
-        yield from _seen(reader, scope, "client", ip, asked)
+        found = rows(replace(plain, sender=b"@" + domain))
+        yield from _seen("sender_domain", domain, found)
+        ips = Counter(each.message.client_ip.lower() for each in found if each.message.client_ip)
+        for ip, _ in ips.most_common(_MOST_CLIENTS):
+            yield from _seen("client", ip, rows(replace(refused, client_ip=ip)))
     if query.recipient:
-        asked = replace(plain, recipient=query.recipient, statuses=refused)
-        yield from _seen(reader, scope, "recipient", query.recipient, asked)
+        asked = replace(refused, recipient=query.recipient)
+        yield from _seen("recipient", query.recipient, rows(asked))
 
 
-def _seen(reader: Reader, scope: Scope, what: str, key: bytes, query: Query) -> Iterator[Instead]:
+def _seen(what: str, key: bytes, found: list[Found]) -> Iterator[Instead]:
     """Nothing where there is no row."""
-    found = list(islice(search(reader, query, scope), _MOST_ROWS + 1))
     if not found:
         return
     counted = Counter(Status(each.row.status).token for each in found[:_MOST_ROWS])
