@@ -1,13 +1,14 @@
-"""The writer's door: ``import`` beside a live daemon hands its open files to trackd.
+"""The writer's door: verbs that write hand their work, and open files, to a running trackd.
 
-A Unix stream socket, mode 0600. The caller sends one JSON line (``files``: names,
-``options``) with the files' descriptors (unix(7), SCM_RIGHTS) and reads JSON lines:
+A Unix stream socket, mode 0600. The caller sends one JSON line (``verb``, ``import`` where it
+is missing; ``options``; ``files``: names, which may be missing) with the files' descriptors
+(unix(7), SCM_RIGHTS) and reads JSON lines:
 ``{"progress": ...}`` while it goes on, last ``{"done": ...}`` or
 ``{"error": sentence, "exit": code}``. trackd's side never waits for a caller: a request
 is taken when it is whole, and progress that a caller does not read is left out.
 
 Raises UnavailableError where the socket cannot be made, TryAgainError where nobody
-takes files or trackd ends, NotPermittedError, and whatever error trackd answers.
+takes work or trackd ends, NotPermittedError, and whatever error trackd answers.
 """
 
 import array
@@ -15,7 +16,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ from posttrail.errors import (
 
 FILES_MOST: Final = 200
 REQUEST_BYTES: Final = 1 << 20
+VERB: Final = "import"
+"""Of a request that names none."""
 REQUEST_S: Final = 5.0
 """A caller that has not said by then what it wants is sent away."""
 
@@ -80,7 +83,7 @@ class Door:
                 if caller.receive():
                     self._coming.remove(caller)
                     return caller
-            except (OSError, ValueError, TypeError, KeyError):
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
                 caller.tell(error="posttrail-trackd does not understand this", exit=EX_USAGE)
                 self._coming.remove(caller)
                 caller.close()
@@ -95,7 +98,7 @@ class Door:
 
 
 class Caller:
-    """One request: the names and descriptors of files, the options, and the way back."""
+    """One request: verb, options, the names and descriptors of files, and the way back."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -103,6 +106,7 @@ class Caller:
         self._since = time.monotonic()
         self._heard = self._unsaid = b""
         self.descriptors = array.array("i")
+        self.verb = VERB
         self.names: list[str] = []
         self.options: dict[str, Any] = {}
 
@@ -126,10 +130,11 @@ class Caller:
         if not self._heard.endswith(b"\n"):
             return False
         request = json.loads(self._heard)
-        self.names, self.options = list(request["files"]), dict(request["options"])
+        self.verb = request.get("verb", VERB)
+        self.names, self.options = list(request.get("files", ())), dict(request["options"])
         if len(self.names) != len(self.descriptors):
             raise ValueError("a descriptor a file")
-        if not all(isinstance(name, str) for name in self.names):
+        if not all(isinstance(name, str) for name in (self.verb, *self.names)):
             raise ValueError("a name is text")
         return True
 
@@ -143,10 +148,10 @@ class Caller:
         self._unsaid += json.dumps(said).encode() + b"\n"
         self.flush()
 
-    def progress(self, step: Progress) -> None:
+    def progress(self, step: dict[str, Any]) -> None:
         """The same, unless the caller has not yet read what was said before."""
         if self.flush():
-            self.tell(progress=step._asdict())
+            self.tell(progress=step)
 
     def flush(self) -> bool:
         """Send what the caller has room for; whether all was said, or nobody hears it."""
@@ -172,21 +177,31 @@ class Caller:
 def hand_over(
     path: Path, files: list[tuple[str, int]], options: dict[str, Any]
 ) -> Iterator[Progress | Summary]:
-    """Give files to trackd; yields its progress, and last its summary."""
+    """Have trackd import files; yields its progress, and last its summary."""
+    for answer in ask(path, VERB, options, files=files):
+        if "progress" in answer:
+            yield Progress(**answer["progress"])
+        else:
+            yield Summary(**answer["done"])
+
+
+def ask(
+    path: Path, verb: str, options: dict[str, Any], *, files: Sequence[tuple[str, int]] = ()
+) -> Iterator[dict[str, Any]]:
+    """Have trackd do the work of a verb; its answers: ``progress`` each, ``done`` the last."""
     if len(files) > FILES_MOST:
         raise UsageError(f"posttrail-trackd takes at most {FILES_MOST} files at once")
+    request = {"verb": verb, "files": [name for name, _ in files], "options": options}
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         _connect(connection, path)
-        for line in _answers(connection, files, options):
+        for line in _answers(connection, request, [descriptor for _, descriptor in files]):
             answer = json.loads(line)
-            if "progress" in answer:
-                yield Progress(**answer["progress"])
-            elif "error" in answer:
+            if "error" in answer:
                 raise HandedError(answer["error"], answer["exit"])
-            else:
-                yield Summary(**answer["done"])
+            yield answer
+            if "done" in answer:
                 return
-    raise TryAgainError("posttrail-trackd ended before the import did; import again")
+    raise TryAgainError(f"posttrail-trackd ended before the {verb} did; {verb} again")
 
 
 def _connect(connection: socket.socket, path: Path) -> None:
@@ -196,20 +211,19 @@ def _connect(connection: socket.socket, path: Path) -> None:
         raise NotPermittedError(str(path), group_of(path)) from None
     except OSError as error:
         raise TryAgainError(
-            "another process writes to the journal, and takes no files"
+            "another process writes to the journal, and takes no work"
             f" on {path}: {error.strerror or error}"
         ) from None
 
 
 def _answers(
-    connection: socket.socket, files: list[tuple[str, int]], options: dict[str, Any]
+    connection: socket.socket, request: dict[str, Any], descriptors: list[int]
 ) -> Iterator[bytes]:
     """Send the request; the lines that come back, until the other side ends."""
-    request = {"files": [name for name, _ in files], "options": options}
     message = json.dumps(request).encode() + b"\n"
-    rights = array.array("i", [descriptor for _, descriptor in files])
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
     try:
-        sent = connection.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        sent = connection.sendmsg([message], rights if descriptors else [])
         connection.sendall(message[sent:])
         yield from connection.makefile("rb")
     except OSError:

@@ -1,8 +1,9 @@
-"""Does the imports that callers hand to trackd over its control socket, one after the other.
+"""Does the work that callers hand to trackd over its control socket, one after the other.
 
-Whoever drives ``turn`` goes on with other work between two steps. A caller that goes
-away leaves its import to be finished; one that waits is served when its turn comes.
-What is wrong with an import is told to its caller. Raises DamagedStoreError.
+An import is a job of its own kind; every other verb is a task (``writing``). Whoever drives
+``turn`` goes on with other work between two steps. A caller that goes away leaves its job to
+be finished; one that waits is served when its turn comes. What is wrong with a job is told to
+its caller. Raises DamagedStoreError.
 """
 
 import logging
@@ -10,27 +11,82 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
 from journal import retention
 from journal.keys import day_of
 from journal.store import DamagedStoreError
 from journal.writer import Writer
+from milterd.track import writing
 from milterd.track.bulk import Import, Options, Progress
 from milterd.track.compressed import LogFile
-from milterd.track.control import Caller, Door
+from milterd.track.control import VERB, Caller, Door
 from milterd.track.correlate import Correlator
 from milterd.track.sessions import Sessions
+from milterd.track.writing import Bench
 from posttrail.config import JOURNALD_UNITS
-from posttrail.errors import EX_DATAERR, EX_TEMPFAIL, DataError, PosttrailError
+from posttrail.errors import EX_DATAERR, EX_TEMPFAIL, DataError, PosttrailError, UsageError
 
 log = logging.getLogger(__name__)
 
 STOPPED: Final = "posttrail-trackd was stopped; import again, it goes on where it was"
+CUT_SHORT: Final = "posttrail-trackd was stopped in the middle; %s again"
 
 
-class Job:
+class Job(Protocol):
+    """Handed work that is under way."""
+
+    caller: Caller
+    stopped: str  # what its caller is told when trackd is stopped
+
+    def step(self) -> bool:
+        """Some of the work; False when it is done, and the caller was told so."""
+
+    def save(self) -> None:
+        """End early; what was done so far stays, or is as if nothing had been done."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+class TaskJob:
+    """A verb's generator, driven from step to step."""
+
+    def __init__(self, caller: Caller, bench: Bench) -> None:
+        """Raises UsageError for a verb that nobody knows."""
+        self.caller = caller
+        self.stopped = CUT_SHORT % caller.verb
+        if caller.verb not in writing.TASKS:
+            raise UsageError(f"posttrail-trackd knows no verb {caller.verb!r}")
+        task = writing.task(caller.verb)
+        self._raws = [os.fdopen(one, "rb", 0) for one in caller.take_descriptors()]
+        files = list(zip(caller.names, self._raws, strict=True))
+        self._steps = task(bench, caller.options, files)
+
+    def step(self) -> bool:
+        """To the next place where the task lets others go on."""
+        try:
+            self.caller.progress(next(self._steps))
+        except StopIteration as end:
+            self.caller.tell(done=end.value)
+            return False
+        return True
+
+    def save(self) -> None:
+        """What a task has committed stays."""
+        self._steps.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._steps.close()
+        for raw in self._raws:
+            raw.close()
+
+
+class ImportJob:
     """One handed import that is under way."""
+
+    stopped = STOPPED
 
     def __init__(
         self, caller: Caller, correlator: Correlator, writer: Writer, *, keep_days: int
@@ -70,7 +126,7 @@ class Job:
         finally:
             correlator.sessions = live
         if step is not None:
-            self.caller.progress(step)
+            self.caller.progress(step._asdict())
             return True
         self.caller.tell(done=self._import.summary.plain())
         return False
@@ -88,20 +144,16 @@ class Job:
 
 
 class Desk:
-    """Takes callers from the door, and does their imports."""
+    """Takes callers from the door, and does their work."""
 
-    def __init__(
-        self, door: Door, correlator: Correlator, writer: Writer, *, keep_days: int
-    ) -> None:
+    def __init__(self, door: Door, bench: Bench) -> None:
         self._door = door
-        self._correlator = correlator
-        self._writer = writer
-        self._keep_days = keep_days
+        self._bench = bench
         self._job: Job | None = None
         self._leaving: list[Caller] = []  # not everything was said to them yet
 
     def turn(self) -> bool:
-        """The next step of an import, or the next caller; False when there is nothing to do."""
+        """The next step of a job, or the next caller; False when there is nothing to do."""
         for left in [caller for caller in self._leaving if caller.flush()]:
             self._leaving.remove(left)
             left.close()
@@ -119,8 +171,13 @@ class Desk:
         return True
 
     def _begin(self, caller: Caller) -> bool:
-        self._job = Job(caller, self._correlator, self._writer, keep_days=self._keep_days)
-        log.info("import begins files=%d", len(caller.names))
+        bench = self._bench
+        if caller.verb == VERB:
+            keep_days = bench.settings.journal.retention_days
+            self._job = ImportJob(caller, bench.correlator, bench.writer, keep_days=keep_days)
+        else:
+            self._job = TaskJob(caller, bench)
+        log.info("%s begins files=%d", caller.verb, len(caller.names))
         return True
 
     @staticmethod
@@ -132,18 +189,18 @@ class Desk:
             caller.tell(error=str(error), exit=error.exit_code)
             if isinstance(error, DamagedStoreError):
                 raise  # the process must end, the next one puts the day aside
-        except (OSError, KeyError, TypeError, AttributeError) as error:
-            caller.tell(error=f"import failed: {error}", exit=EX_DATAERR)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            caller.tell(error=f"{caller.verb} failed: {error}", exit=EX_DATAERR)
         return False
 
     def stop(self) -> None:
-        """End what is under way; what was imported stays."""
+        """End what is under way; what was done stays."""
         if self._job is not None:
-            self._job.caller.tell(error=STOPPED, exit=EX_TEMPFAIL)
+            self._job.caller.tell(error=self._job.stopped, exit=EX_TEMPFAIL)
             try:
                 self._job.save()
             except PosttrailError as error:
-                log.info("an import was not saved, its lines are read again: %s", error)
+                log.info("a job was not saved, it must be done again: %s", error)
             self._job.close()
             self._leaving.append(self._job.caller)
         for caller in self._leaving:

@@ -7,14 +7,9 @@ same, and what was read when it was ended is in the journal: the same command go
 """
 
 import gc
-import grp
 import json
-import os
-import shutil
 import signal
-import stat
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -24,14 +19,12 @@ from typing import IO, Final
 import click
 
 from journal.keys import day_name, day_of
-from journal.locality import Locality
-from journal.writer import Writer, WriterBusyError
+from journal.writer import Writer
 from milterd.lines import formats
-from milterd.track import ledger, telling
+from milterd.track import ledger, telling, writing
 from milterd.track.bulk import Import
 from milterd.track.compressed import LogFile, open_raw
 from milterd.track.control import hand_over
-from milterd.track.correlate import Correlator
 from milterd.track.summary import Options, Progress, Summary
 from posttrail.cli import Globals
 from posttrail.errors import DataError, UsageError
@@ -81,22 +74,16 @@ def import_(
     )
     with ExitStack() as stack:
         raws = [stack.enter_context(open_raw(name)) for name in files]
-        try:
-            writer = stack.enter_context(
-                Writer.open(
-                    options.journal,
-                    group=_group(options.config.journal.group),
-                    delimiters=options.config.query.delimiters,
-                )
-            )
-        except WriterBusyError:
+        writer = writing.take(options)
+        if writer is None:
             if domains:
                 raise UsageError(
                     "--local-domain: posttrail-trackd holds the journal, its local_domains count"
-                ) from None
-            whole = [stack.enter_context(_whole(raw)) for raw in raws]
+                )
+            whole = [stack.enter_context(writing.regular(raw)) for raw in raws]
             steps = _handed(options, list(zip(files, whole, strict=True)), wanted, keep=keep)
         else:
+            stack.enter_context(writer)
             logs = [LogFile(name, raw) for name, raw in zip(files, raws, strict=True)]
             steps = _here(options, logs, writer, wanted, domains)
         began = time.monotonic()
@@ -119,25 +106,6 @@ def _names(options: Globals) -> dict[bytes, bytes]:
     return {alias.encode(): mta.hostname.encode() for alias in ("", *mta.host_aliases)}
 
 
-def _group(name: str) -> str | None:
-    """The journal's group, where this user may give a file to it; else the user's own remains."""
-    try:
-        gid = grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
-    return name if os.geteuid() == 0 or gid in (os.getegid(), *os.getgroups()) else None
-
-
-def _whole(raw: IO[bytes]) -> IO[bytes]:
-    """The file, or a copy of what a pipe brings: posttrail-trackd must not wait for its writer."""
-    if stat.S_ISREG(os.fstat(raw.fileno()).st_mode):
-        return raw
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes what it gets
-    shutil.copyfileobj(raw, copy)
-    copy.seek(0)
-    return copy
-
-
 def _here(
     options: Globals,
     logs: list[LogFile],
@@ -146,13 +114,7 @@ def _here(
     domains: tuple[str, ...],
 ) -> Iterator[Progress | Summary]:
     """The import in this process, which holds the writer's lock."""
-    mta = options.config.mta
-    locality = Locality(
-        local_domains=domains or mta.local_domains,
-        inside_networks=mta.inside_networks,
-        junk_folders=mta.junk_folders,
-    )
-    correlator = Correlator(writer, locality=locality, lifetime_days=mta.queue_lifetime_days)
+    correlator = writing.correlator(options.config, writer, domains)
     if writer.bad_days:
         ledger.forget(writer)
     job = Import(logs, correlator, writer, wanted)

@@ -17,13 +17,12 @@ from typing import Final
 
 from journal.events import Source as EventSource
 from journal.keys import DAY_US
-from journal.locality import Locality
 from journal.writer import Writer
 from milterd import spool
 from milterd.lines import formats
 from milterd.lines.journald import JournalParser
 from milterd.lines.syslog import LineParser, zone
-from milterd.track import ledger
+from milterd.track import ledger, writing
 from milterd.track.control import Door
 from milterd.track.correlate import Correlator
 from milterd.track.follow import Follower
@@ -33,6 +32,7 @@ from milterd.track.journalctl import JournalFollower
 from milterd.track.receive import Receiver
 from milterd.track.tracker import POLL_S, Source, Tracker
 from milterd.track.witness import BEAT_US
+from milterd.track.writing import Bench
 from posttrail import config, daemon
 
 log = logging.getLogger(__name__)
@@ -108,15 +108,7 @@ def make(
     """The tracker of a configuration; a milter silent for ``beat_us`` is taken for gone."""
     mta, keep_days = settings.mta, settings.journal.retention_days
     host = mta.hostname.encode()
-    correlator = Correlator(
-        writer,
-        locality=Locality(
-            local_domains=mta.local_domains,
-            inside_networks=mta.inside_networks,
-            junk_folders=mta.junk_folders,
-        ),
-        lifetime_days=mta.queue_lifetime_days,
-    )
+    correlator = writing.correlator(settings, writer)
     sources = [_spool(settings.milter.spool, writer, beat_us)]
     sources += [_log(path, settings, writer, correlator, host) for path in settings.log.files]
     if settings.log.syslog_socket or settings.log.syslog_udp:
@@ -127,7 +119,10 @@ def make(
         source.resume(writer)
     # Where a follower began must outlast a kill before its first line: files rotate meanwhile.
     writer.commit({source.name: source.position for source in sources})
-    desk = Desk(door, correlator, writer, keep_days=keep_days) if door is not None else None
+    desk = None
+    if door is not None:
+        bench = Bench(writer=writer, correlator=correlator, settings=settings, live=True)
+        desk = Desk(door, bench)
     if writer.bad_days:
         ledger.forget(writer)  # whoever imports their logs again is to be heard
     return Tracker(

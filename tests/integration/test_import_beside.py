@@ -195,6 +195,8 @@ def request(caller: socket.socket, said: object, *descriptors: int) -> None:
         {"files": ["a"], "options": {**OPTIONS, "names": 1}},
         {"files": ["a"], "options": {**OPTIONS, "timezone": "Mars/Olympus"}},
         {"files": [7], "options": OPTIONS},
+        {"files": ["a"], "options": OPTIONS, "verb": 7},
+        {"files": ["a"], "options": OPTIONS, "verb": "dance"},
     ],
 )
 def test_nonsense_is_answered_and_harms_nobody(parts: Parts, tmp_path: Path, said: object) -> None:

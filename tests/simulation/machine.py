@@ -41,6 +41,7 @@ class Caller:
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
+        self.verb = "import"
         self.names = [str(path) for path in paths]
         self.options: dict[str, Any] = {
             "host": HOST, "timezone": "UTC", "year": None, "mta": "auto", "names": {}, "keep": True,
