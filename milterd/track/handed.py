@@ -177,7 +177,7 @@ class Desk:
             self._job = ImportJob(caller, bench.correlator, bench.writer, keep_days=keep_days)
         else:
             self._job = TaskJob(caller, bench)
-        log.info("%s begins files=%d", caller.verb, len(caller.names))
+        log.info("work begins verb=%s files=%d", caller.verb, len(caller.names))
         return True
 
     @staticmethod
