@@ -65,7 +65,7 @@ class Sink:
     counters: Counters
     subject: SubjectRule
     silent: bool  # whether to ask the MTA not to wait for replies
-    answer: int = milter.CONTINUE  # what the newest negotiation came to
+    answer: int = milter.CONTINUE  # as negotiated with whom we last heard of a client from
     open: set[Connection] = field(default_factory=set)  # those in a transaction
 
 
@@ -96,11 +96,12 @@ class Connection:
             0,
             0,
         )
-        self.answer = self.sink.answer = milter.NOREPLY if silent else milter.CONTINUE
+        self.answer = milter.NOREPLY if silent else milter.CONTINUE
 
     def connect(self, ctx: milter.milterContext, name: str, family: int, address: object) -> None:
         """A client; the address is (ip, port, ...), and something else for AF_UNIX or none."""
         self.sink.counters.connections += 1
+        self.sink.answer = self.answer  # not at once: the watchdog's probe negotiates, too
         ip, port = address[:2] if isinstance(address, tuple) else ("", 0)
         self.session = Session(name, ip, port)
         self._client(ctx)
@@ -244,12 +245,13 @@ def _guarded(
 
 def _negotiation(sink: Sink) -> Callable[[milter.milterContext, list[int]], int]:
     def callback(ctx: milter.milterContext, options: list[int]) -> int:
+        connection = Connection(sink)
         try:
-            _adopt(ctx, sink).negotiate(ctx, options)
+            _bind(ctx, connection)
+            connection.negotiate(ctx, options)
         except Exception:  # noqa: BLE001 - as above
             _failed(sink, "negotiate")
-            sink.answer = milter.CONTINUE
-            ctx.setpriv(None)
+            connection.answer = sink.answer = milter.CONTINUE
             return milter.ALL_OPTS  # every callback, every reply: more work, no harm
         return milter.CONTINUE
 
@@ -259,9 +261,13 @@ def _negotiation(sink: Sink) -> Callable[[milter.milterContext, list[int]], int]
 def _adopt(ctx: milter.milterContext, sink: Sink) -> Connection:
     """A new connection; without a negotiation where the MTA reuses ours (SMFIC_QUIT_NC)."""
     connection = Connection(sink)
+    _bind(ctx, connection)
+    return connection
+
+
+def _bind(ctx: milter.milterContext, connection: Connection) -> None:
     ctx.setpriv(connection)
     _current.set(connection)
-    return connection
 
 
 def _failed(sink: Sink, name: str) -> None:

@@ -3,13 +3,15 @@
     posttrail-milterd [--config FILE] [--socket SPEC] [--spool DIR] [--log-level LEVEL]
 
 libmilter runs in a thread of its own, because in the main thread it would own the signals. The
-main thread waits for them, feeds the watchdog and writes the gauges. At SIGTERM the socket's
+main thread waits for them, writes the gauges and feeds the watchdog, as long as the recorder comes
+round and our own socket answers us. At SIGTERM the socket's
 name goes first, so that new sessions pass without us; then open transactions have 5 s to end,
 and the queue 10 s to be written.
 
 Exit codes: 0 stopped by a signal; 64 usage; 66, 78 configuration; 69 no socket, no spool, or a
 thread of ours ended; 75 already running; 77 no permission. Logs "ready", "stopping" (info),
-"inet socket costs latency", "gauges cannot be written", "not all was written" (warning).
+"inet socket costs latency", "gauges cannot be written", "not all was written", "own socket does
+not answer", "recorder does not come round" (warning).
 """
 
 import argparse
@@ -23,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Final, NoReturn
 
-from milterd import callbacks, transaction
+from milterd import callbacks, probe, transaction
 from milterd.callbacks import Sink
 from milterd.metrics import Counters
 from milterd.recorder import Recorder
@@ -36,6 +38,8 @@ log = logging.getLogger(__name__)
 TURN_S: Final = 1.0
 GAUGES_S: Final = 5.0
 STALLED_S: Final = 15.0  # the recorder comes round every 5 s
+PROBE_S: Final = 5.0  # between two looks whether our socket answers
+ANSWER_S: Final = 3.0
 END_TRANSACTIONS_S: Final = 5.0
 END_QUEUE_S: Final = 10.0
 DAY_US: Final = 86_400_000_000
@@ -65,7 +69,7 @@ def _run(settings: config.Config, name: str, directory: Path) -> None:
     """From the locks to the last record."""
     os.umask(0o007)  # the socket is for the MTA's group, the spool for ours
     stop = daemon.Stop()
-    path = _socket_path(name)
+    path = probe.socket_path(name)
     locks = [daemon.lock_file(file) for file in _lock_files(directory, path)]
     if path is None:
         log.warning("inet socket costs latency: each callback must reply socket=%s", name)
@@ -79,7 +83,8 @@ def _run(settings: config.Config, name: str, directory: Path) -> None:
     server.start()
     daemon.notify("READY=1")
     log.info("ready socket=%s spool=%s", name, directory)
-    ended = _watch(stop, sink, recorder, server, settings.run.directory)
+    proof = Proof(recorder, name) if daemon.watchdog_s() is not None else None
+    ended = _watch(stop, sink, recorder, server, proof, settings.run.directory)
     log.info("stopping open=%d queued=%d", len(sink.open), counters.queue_records)
     daemon.notify("STOPPING=1")
     _finish(sink, recorder, path)
@@ -100,17 +105,17 @@ def _watch(
     sink: Sink,
     recorder: Recorder,
     server: threading.Thread,
+    proof: "Proof | None",
     directory: Path,
 ) -> str:
     """Until a signal: "", or until a thread ends: its name."""
     gauges = _Gauges(directory / "milterd.prom")
-    watched = daemon.watchdog_s() is not None
     while True:
         if not recorder.is_alive():
             return "recorder"
         if not server.is_alive() and not stop.is_set():
             return "libmilter"
-        if watched and recorder.stalled_s() < STALLED_S:
+        if proof and proof.holds():
             daemon.notify("WATCHDOG=1")
         sink.counters.open_transactions = len(sink.open)
         gauges.write(sink.counters)
@@ -127,6 +132,34 @@ def _finish(sink: Sink, recorder: Recorder, path: Path | None) -> None:
         time.sleep(0.02)
     if not recorder.finish(END_QUEUE_S):
         log.warning("not all was written queued=%d", sink.counters.queue_records)
+
+
+class Proof:
+    """What the watchdog is told of: records are taken to the disk, and the MTA would be answered.
+
+    A full disk is no standstill: the recorder tries on, and another process would fare no better.
+    """
+
+    def __init__(self, recorder: Recorder, name: str) -> None:
+        self._recorder = recorder
+        self._name = name
+        self._due = 0.0
+        self._answered = True
+        self._stalled = False
+
+    def holds(self) -> bool:
+        """Whether there is progress; asks our socket when it is time."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + PROBE_S
+            before, self._answered = self._answered, probe.answers(self._name, ANSWER_S)
+            if before and not self._answered:
+                log.warning("own socket does not answer socket=%s seconds=%g", self._name, ANSWER_S)
+        stalled_s = self._recorder.stalled_s()
+        before, self._stalled = self._stalled, stalled_s >= STALLED_S
+        if self._stalled and not before:
+            log.warning("recorder does not come round seconds=%.0f", stalled_s)
+        return self._answered and not self._stalled
 
 
 class _Gauges:
@@ -180,14 +213,6 @@ def _key(path: Path) -> bytes:
     except FileExistsError:
         pass
     return path.read_bytes()
-
-
-def _socket_path(name: str) -> Path | None:
-    """The path of a Unix socket; None for inet and inet6."""
-    kind, colon, rest = name.partition(":")
-    if colon and kind in ("inet", "inet6"):
-        return None
-    return Path(rest if colon and kind in ("unix", "local") else name)
 
 
 def _lock_files(directory: Path, path: Path | None) -> list[Path]:

@@ -13,7 +13,8 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, TextIO
@@ -73,6 +74,20 @@ def watchdog_s() -> float | None:
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(limit) / 1e6 if limit.isdigit() else None
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Work that cannot tell of its progress: the manager waits so long for it, then as before."""
+    usual = watchdog_s()
+    if usual is None or usual >= seconds:
+        yield
+        return
+    notify(f"WATCHDOG_USEC={seconds * 1e6:.0f}")
+    try:
+        yield
+    finally:
+        notify(f"WATCHDOG_USEC={usual * 1e6:.0f}")
 
 
 class Stop:

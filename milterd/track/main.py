@@ -38,6 +38,7 @@ from posttrail import config, daemon
 log = logging.getLogger(__name__)
 
 GAUGES_S: Final = 5.0
+STALLED_S: Final = 30.0  # the tracker commits every second
 SPOOL_LINE: Final = 64 << 20
 """Bytes of a spool line: a transaction to a thousand recipients is longer than any log line."""
 
@@ -66,7 +67,7 @@ def run(settings: config.Config) -> None:
             now = time.monotonic()
             if now - told >= GAUGES_S:
                 told = now
-                if receiver is None or receiver.alive():
+                if tracker.stalled_s() < STALLED_S and (receiver is None or receiver.alive()):
                     daemon.notify("WATCHDOG=1")
                 _gauges(settings.run.directory, tracker.gauges() | heard(receiver))
     finally:

@@ -26,6 +26,7 @@ from milterd.track.follow import FollowGap
 from milterd.track.handed import Desk
 from milterd.track.intake import Intake, take_record
 from milterd.track.witness import BEAT_US, Witness
+from posttrail import daemon
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ OPEN_MOST: Final = 20_000
 OPEN_SLACK: Final = 500  # let go of many at once: all are looked at for it
 READ_BYTES: Final = 1 << 18
 PRUNE_S: Final = 3600.0
+COMPACT_S: Final = 1800.0
+"""That the watchdog grants a day's copy, which is one call: tens of gigabytes on a slow disk."""
 SILENT_S: Final = 60.0
 """Between two counts of messages of which nothing is heard; five times that while lines come in."""
 SILENT_MOST: Final = 2_000
@@ -141,6 +144,7 @@ class Tracker:
         self._ticked = self._pruned = 0.0
         self._compacted = ""  # the day whose free pages were given back last
         self._full_until: float | None = None
+        self._moved = time.monotonic()  # when was last committed, or found that the disk is full
         self._silent_us = silent_us
         self._silent = 0  # accepted, without an outcome, and nothing was heard for silent_us
         self._counted = time.monotonic() - 4 * SILENT_S
@@ -185,6 +189,10 @@ class Tracker:
             self._silent = self._writer.silent(_now_us() - self._silent_us, most=SILENT_MOST)
         return read or worked
 
+    def stalled_s(self) -> float:
+        """Since when nothing was committed: the proof of progress. A full disk is no standstill."""
+        return time.monotonic() - self._moved
+
     def _tidy(self) -> None:
         """Drop the days past retention; give back what is free in yesterday's file, once."""
         for day in self._writer.prune(_now_us(), self._keep_days):
@@ -192,12 +200,14 @@ class Tracker:
         yesterday = day_name(day_of(_now_us()) - 1)
         if yesterday != self._compacted:
             self._compacted = yesterday
-            self._writer.compact(yesterday)
+            with daemon.patience(COMPACT_S):
+                self._writer.compact(yesterday)
 
     def _wait_for_room(self, error: DiskFullError) -> None:
         if self._full_until is None:
             log.error("disk full, nothing is lost, trying again every %d s: %s", FULL_S, error)
-        self._full_until = time.monotonic() + FULL_S
+        self._moved = time.monotonic()
+        self._full_until = self._moved + FULL_S
 
     def _read(self, source: Source) -> bool:
         """Fold the next lines of one source."""
@@ -242,8 +252,9 @@ class Tracker:
         if self._full_until is not None:
             log.info("disk has room again")
         self._full_until = self._since = None
+        self._moved = time.monotonic()
         if tick:
-            self._ticked = time.monotonic()
+            self._ticked = self._moved
         if len(correlator) >= OPEN_MOST + OPEN_SLACK:
             correlator.evict(OPEN_MOST)
 

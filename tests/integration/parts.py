@@ -279,13 +279,18 @@ def answers(path: Path) -> bool:
 
 @contextmanager
 def postfix_and_parts(
-    *, state: Callable[[Path], AbstractContextManager[Path]] = nullcontext
+    *,
+    state: Callable[[Path], AbstractContextManager[Path]] = nullcontext,
+    settings: Sequence[str] = (),
 ) -> Iterator[Parts]:
-    """All prepared, nothing started. ``state`` makes the folder of spool and journal."""
+    """All prepared, nothing started. ``state`` makes the folder of spool and journal.
+
+    ``settings`` are lines of main.cf instead of the lab's.
+    """
     with ExitStack() as stack:
         directory = stack.enter_context(folder(None, keep=False))
         sinks = stack.enter_context(Sinks())
-        lab = Lab(directory / "postfix", sinks=sinks.ports)
+        lab = Lab(directory / "postfix", sinks=sinks.ports, settings=settings)
         lab.prepare()
         parts = Parts(directory, lab, stack.enter_context(state(directory)))
         stack.callback(parts.stop)

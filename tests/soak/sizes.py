@@ -1,6 +1,7 @@
-"""How large a process and the maps of an object are."""
+"""How large a process and the maps of an object are, and how many descriptors it has."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -11,6 +12,18 @@ def resident_mib() -> float:
     with open("/proc/self/statm", encoding="ascii") as file:
         fields = file.read().split()
     return (int(fields[1]) - int(fields[2])) * _PAGE / (1 << 20)
+
+
+def memory_mib(pid: int) -> tuple[float, float]:
+    """Resident memory of a process, and the part that no file stands behind (proc(5))."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    told = dict(line.split(":", 1) for line in status.splitlines())
+    return int(told["VmRSS"].split()[0]) / 1024, int(told["RssAnon"].split()[0]) / 1024
+
+
+def descriptors(pid: int) -> int:
+    """How many files and sockets a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def maps(thing: object, name: str = "", seen: set[int] | None = None) -> dict[str, int]:

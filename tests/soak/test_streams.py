@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from posttrail.run import program
+from tests.soak.sizes import memory_mib
 from tests.unit.query.conftest import Shelf, row, shelf
 
 __all__ = ["shelf"]
@@ -66,7 +67,7 @@ def played(shelf: Shelf, streams: list[socket.socket], pid: int) -> tuple[list[i
     for number in range(commits):
         put(shelf)
         if number % (A_SECOND // A_COMMIT) == 0:
-            sizes.append(anonymous_mib(pid))
+            sizes.append(memory_mib(pid)[1])
         while True:
             left = begun + (number + 1) * A_COMMIT / A_SECOND - time.monotonic()
             for key, _ in selector.select(max(left, 0)):
@@ -109,10 +110,3 @@ def listening(path: Path) -> Iterator[socket.socket]:
         stream.sendall(b"GET /v1/events HTTP/1.1\r\nHost: posttrail\r\n\r\n")
         assert b" 200 " in stream.recv(1 << 16).split(b"\r\n")[0]
         yield stream
-
-
-def anonymous_mib(pid: int) -> float:
-    """Memory of a process that no file stands behind (proc(5), RssAnon)."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("RssAnon"))
-    return int(line.split()[1]) / 1024

@@ -118,9 +118,15 @@ def test_a_service_runs_its_program_and_proves_that_it_lives(name: str) -> None:
     [
         (
             "milterd",
-            constant("milterd/main.py", "STALLED_S") + constant("milterd/main.py", "TURN_S"),
+            constant("milterd/main.py", "STALLED_S")
+            + constant("milterd/main.py", "TURN_S")
+            + constant("milterd/main.py", "ANSWER_S"),
         ),
-        ("trackd", constant("milterd/track/main.py", "GAUGES_S")),
+        (
+            "trackd",
+            constant("milterd/track/main.py", "STALLED_S")
+            + constant("milterd/track/main.py", "GAUGES_S"),
+        ),
         (
             "queryd",
             constant("query/httpd/pulse.py", "TURN_S")
@@ -144,7 +150,8 @@ def test_the_watchdog_waits_longer_than_a_daemon_that_works_takes(
     [
         (
             "milterd",
-            constant("milterd/main.py", "END_TRANSACTIONS_S")
+            constant("milterd/main.py", "ANSWER_S")
+            + constant("milterd/main.py", "END_TRANSACTIONS_S")
             + constant("milterd/main.py", "END_QUEUE_S"),
         ),
         ("queryd", constant("query/httpd/main.py", "DRAIN_S")),

@@ -63,6 +63,30 @@ def test_the_watchdog_is_for_the_process_it_names(monkeypatch: pytest.MonkeyPatc
     assert daemon.watchdog_s() == 30.0
 
 
+@pytest.mark.parametrize(
+    ("usual", "told"),
+    [
+        ("60000000", [b"WATCHDOG_USEC=120000000", b"WATCHDOG_USEC=60000000"]),
+        ("180000000", []),  # enough as it is
+        ("", []),
+    ],
+)
+def test_work_that_takes_long_is_granted_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual: str, told: list[bytes]
+) -> None:
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    monkeypatch.setenv("WATCHDOG_USEC", usual)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        with daemon.patience(120):
+            assert [manager.recv(100) for _ in told[:1]] == told[:1]
+        assert [manager.recv(100) for _ in told[1:]] == told[1:]
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+
+
 STOPPING = """
 import sys
 from posttrail.daemon import Stop
