@@ -11,7 +11,7 @@ Raises ``UnavailableError`` (no journal), ``JournalFormatError``, ``NotPermitted
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -52,6 +52,12 @@ def check_journal(directory: Path) -> Iterator[Part]:
     """Check ``state`` and each day, oldest first; no lmdb is opened in this process."""
     days.check_format(directory)
     names = [days.STATE, *map(day_name, days.present(directory))]
+    yield from check_parts(directory, names)
+
+
+def check_parts(directory: Path, names: Iterable[str]) -> Iterator[Part]:
+    """The same for some of them."""
+    days.check_format(directory)
     for name in names:
         yield _in_child(directory, name)
 

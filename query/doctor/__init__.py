@@ -1,0 +1,1 @@
+"""``posttrail doctor``: what is wrong with this installation, and the command that mends it."""
