@@ -1,6 +1,6 @@
 # posttrail: `make run` shows it, `make test` proves it. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help setup sendmail exim trace page venv run test check lint format compiled screenshots bench truth soak score messages completion install deb clean_debian lock clean
+.PHONY: help setup sendmail exim trace doctor page venv run test check lint format compiled screenshots bench truth soak score messages completion install deb clean_debian lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -52,13 +52,16 @@ exim: setup
 trace: setup
 	@tools/setup trace
 
+doctor: setup
+	@tools/setup doctor
+
 page: setup
 	@tools/setup page
 
 screenshots: page $(VENV)/.dev  ## pictures of every page in every look, below build/screenshots (root or sudo)
 	$(SUDO) $(BIN)/python -m tests.browser.screenshots build/screenshots
 
-test: setup sendmail exim trace page $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
+test: setup sendmail exim trace doctor page $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
 	$(SUDO) $(BIN)/python -m pytest --cov=journal --cov-report= -q
 	$(BIN)/python -m coverage report --include='journal/fold.py,journal/status.py' --fail-under=100
 

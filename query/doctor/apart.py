@@ -5,6 +5,7 @@ neither must hold doctor. A child's answer is JSON through a pipe. One that does
 killed, and not waited for longer than a moment (it may hang in the kernel). Raises nothing.
 """
 
+import faulthandler
 import json
 import os
 import resource
@@ -77,6 +78,7 @@ def _answer(work: Work, pipe: int) -> NoReturn:
     told: dict[str, Any] = {"why": "a fault of doctor's own"}
     try:
         os.setpgid(0, 0)
+        faulthandler.disable()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

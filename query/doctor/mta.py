@@ -4,6 +4,7 @@ Postfix: postconf(5), master(5), MILTER_README. Sendmail: X lines and the option
 of sendmail.cf (Sendmail Installation and Operation Guide, 5.13). Pure but for ``run``.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -317,9 +318,12 @@ def _mended(view: View, where: str, ours: Asked) -> str:
     if where.startswith("master.cf "):
         service, _, name = where.removeprefix("master.cf ").rpartition(" ")
     milters = [text if each == ours else each.text for each in view.list_of(name, service)]
-    if service:
-        return view.place.postconf("-P", f"{service}/{name}={', '.join(milters)}")
-    return view.written(name, milters)
+    if not service:
+        return view.written(name, milters)
+    # postconf -P takes no blanks: the list gets a parameter of its own
+    parameter = f"{re.sub(r'[^a-z0-9]+', '_', service.lower()).strip('_')}_{name}"
+    first = view.written(parameter, milters).partition(" && ")[0]
+    return f"{first} && {view.place.postconf('-P', f'{service}/{name}=${parameter}')}"
 
 
 def _found_or_not(view: View, this: Check, said: str) -> Finding:
