@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from posttrail import hook
 from posttrail.errors import ConfigError, NoInputError
 
 DEFAULT_PATH: Final = Path("/etc/posttrail/posttrail.toml")
@@ -135,6 +136,13 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hookd:
+    """posttrail-hookd: where it keeps how far it came, and what is still to be told."""
+
+    state: Path = Path("/var/lib/posttrail-hooks/state.sqlite")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """All of it; ``Config()`` is what an empty file says."""
 
@@ -145,6 +153,8 @@ class Config:
     run: Run = field(default_factory=Run)
     trace: Trace = field(default_factory=Trace)
     query: Query = field(default_factory=Query)
+    hookd: Hookd = field(default_factory=Hookd)
+    hooks: tuple[hook.Hook, ...] = ()
     users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What a login may see: addresses and @domains; an unnamed one: NAME@ each local domain."""
 
@@ -183,8 +193,14 @@ def parse(text: str, name: str) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: {error}") from None
     users = _users(tables.pop("users", {}), name)
+    try:
+        hooks = hook.parse(tables.pop("hooks", []))
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
     sections: dict[str, Any] = {
-        part.name: part.default_factory for part in fields(Config) if part.name != "users"
+        part.name: part.default_factory
+        for part in fields(Config)
+        if part.name not in ("users", "hooks")
     }
     built: dict[str, Any] = {}
     for key, table in tables.items():
@@ -193,7 +209,7 @@ def parse(text: str, name: str) -> Config:
         if not isinstance(table, dict):
             raise ConfigError(f"{name}: {key} is not a table")
         built[key] = _section(sections[key], table, where=f"{name}: {key}")
-    return Config(users=users, **built)
+    return Config(users=users, hooks=hooks, **built)
 
 
 def _users(table: object, name: str) -> dict[str, tuple[str, ...]]:

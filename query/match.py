@@ -47,9 +47,9 @@ def message_test(query: Query, reader: Reader) -> Callable[[Message], bool]:
     sender, login, ip, parting = query.sender, query.login, query.client_ip, query.delimiters
     queue_id, message_id, silent_us = query.queue_id, query.message_id, query.silent_for_us
     if sender is not None:
-        tests.append(lambda m: m.sender is not None and _names(sender, m.sender, parting))
+        tests.append(lambda m: m.sender is not None and names(sender, m.sender, parting))
     if login is not None:
-        tests.append(lambda m: m.login is not None and _names(login, m.login, b""))
+        tests.append(lambda m: m.login is not None and names(login, m.login, b""))
     if message_id is not None:
         tests.append(lambda m: m.message_id == message_id)
     if queue_id is not None:
@@ -70,7 +70,7 @@ def row_test(query: Query) -> Callable[[Message, Recipient], bool]:
     if name is not None:
         tests.append(
             lambda m, r: (
-                (bool(m.sender) and _names(name, m.sender or b"", parting)) or _to(name, r, parting)
+                (bool(m.sender) and names(name, m.sender or b"", parting)) or _to(name, r, parting)
             )
         )
     if recipient is not None:
@@ -88,7 +88,7 @@ def row_test(query: Query) -> Callable[[Message, Recipient], bool]:
     return lambda message, row: all(test(message, row) for test in tests)
 
 
-def _names(pattern: bytes, raw: bytes, delimiters: bytes) -> bool:
+def names(pattern: bytes, raw: bytes, delimiters: bytes) -> bool:
     """Whether ``raw`` is the mailbox of a query, or in its domain."""
     if pattern[:1] == b"@":
         return domain(raw) == pattern[1:]
@@ -99,7 +99,7 @@ def _names(pattern: bytes, raw: bytes, delimiters: bytes) -> bool:
 def _to(pattern: bytes, row: Recipient, delimiters: bytes) -> bool:
     """Whether a row is for the mailbox or domain, by either of its recipients."""
     return any(
-        name is not None and _names(pattern, name, delimiters)
+        name is not None and names(pattern, name, delimiters)
         for name in (row.recipient, row.final_recipient)
     )
 

@@ -101,6 +101,11 @@ def make(message: Message, number: int, row: Recipient) -> Row:
     )
 
 
+def status_token(status: int) -> str:
+    """The word of a status."""
+    return _STATUS[status]
+
+
 def document(row: Row) -> dict[str, Cell]:
     """The row as a JSON object."""
     return {name: getattr(row, name) for name in FIELDS}

@@ -55,9 +55,19 @@ class StateError(UnavailableError):
 class State:
     """The file; safe for use by several threads, not across a fork."""
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        migrations: tuple[str, ...] = MIGRATIONS,
+        maker: str = "posttrail-queryd",
+    ) -> None:
+        """``create``: make it where it is missing; else ``maker`` is named as who does."""
         self.path = path
         self._create = create
+        self._migrations = migrations
+        self._maker = maker
         self._reading = _Connection(self, readonly=True)
         self._writing = _Connection(self, readonly=False)
 
@@ -99,13 +109,13 @@ class State:
         """Make the file where it is missing and may be made, and bring it to our version."""
         if not self.path.exists():
             if not self._create:
-                raise StateError(f"{self.path}: no such file; start posttrail-queryd once")
+                raise StateError(f"{self.path}: no such file; start {self._maker} once")
             _make(self.path)
         with suppress(PermissionError):
             self.path.chmod(0o600)
         made = sqlite3.connect(self.path, timeout=PATIENCE_S, isolation_level=None)
         try:
-            _migrate(made, self.path)
+            _migrate(made, self.path, self._migrations)
         finally:
             made.close()
 
@@ -175,24 +185,23 @@ def _make(path: Path) -> None:
             os.chown(path, folder.st_uid, folder.st_gid)
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    if _version(connection, path) == len(MIGRATIONS):
+def _migrate(connection: sqlite3.Connection, path: Path, scripts: tuple[str, ...]) -> None:
+    if _version(connection, path, len(scripts)) == len(scripts):
         return
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
-    have = _version(connection, path)  # another process may have been quicker
-    for number, script in enumerate(MIGRATIONS[have:], have + 1):
+    have = _version(connection, path, len(scripts))  # another process may have been quicker
+    for number, script in enumerate(scripts[have:], have + 1):
         for statement in filter(str.strip, script.split(";")):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {number}")
     connection.execute("COMMIT")
 
 
-def _version(connection: sqlite3.Connection, path: Path) -> int:
+def _version(connection: sqlite3.Connection, path: Path, known: int) -> int:
     found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > len(MIGRATIONS):
+    if found > known:
         raise StateError(
-            f"{path}: format {found} is newer than this release, which reads up to"
-            f" {len(MIGRATIONS)}"
+            f"{path}: format {found} is newer than this release, which reads up to {known}"
         )
     return found
