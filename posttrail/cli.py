@@ -43,6 +43,7 @@ VERBS: Final[dict[str, Verb]] = {
     "link": Verb("query.link_verb:verb", "A link that opens one mailbox's page, once."),
     "audit": Verb("query.audit_verb:verb", "Who looked at whose mail."),
     "doctor": Verb("query.doctor.verb:doctor", "What is wrong here, and what mends it."),
+    "hooks": Verb("query.hooks.verb:verb", "What other programs are still to be told."),
     "run": Verb("posttrail.run:run", "Run the programs in the foreground."),
     "demo": Verb("posttrail.demo.main:demo", "Try it out on a private Postfix."),
 }

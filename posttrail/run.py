@@ -34,6 +34,7 @@ from posttrail.errors import (
 PROGRAMS: Final = ("posttrail-milterd", "posttrail-trackd")
 QUERYD: Final = "posttrail-queryd"  # mail is recorded without it, too
 TRACED: Final = "posttrail-traced"  # mail is recorded without it, too
+HOOKD: Final = "posttrail-hookd"  # runs where there are hooks
 _MTAS: Final = ("postconf", "sendmail", "exim", "exim4")
 _SBIN: Final = "/usr/sbin:/usr/local/sbin:/sbin:/usr/lib"
 FINAL: Final = frozenset({EX_USAGE, EX_NOINPUT, EX_NOPERM, EX_CONFIG})
@@ -154,4 +155,6 @@ def run(given: Globals) -> int:
     children.append(Child(QUERYD, [program(QUERYD), *options], vital=False))
     if has_mta():
         children.append(Child(TRACED, [program(TRACED), *options], vital=False))
+    if given.config.hooks:
+        children.append(Child(HOOKD, [program(HOOKD), *options], vital=False))
     return supervise(children, Stop())

@@ -2,10 +2,11 @@
 
     posttrail-hookd [--config FILE] [--log-level LEVEL]
 
-The main thread reads the journal and fills the outbox; each hook has threads that empty it. Exit
-codes: 0 stopped by a signal; 64 usage; 66 no such configuration; 69 the state cannot be made; 75
-already running, or the journal was replaced (start again); 77 no permission; 78 configuration, or
-no hook in it.
+The main thread reads the journal and fills the outbox; each hook has threads that empty it.
+
+Exit codes: 0 stopped by a signal; 64 usage; 66 no such configuration; 69 the state cannot be made;
+75 already running, or the journal was replaced (start again); 77 no permission; 78 configuration,
+or no hook in it.
 
 Log messages: "ready" (info), "journal cannot be read, hooks wait" (warning), "hooks go on" (info),
 "gauges cannot be written" (warning), "a call does not end" (warning), and those of ``look`` and

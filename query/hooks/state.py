@@ -202,6 +202,13 @@ def waiting(db: sqlite3.Connection, number: int) -> int:
     return found
 
 
+def dead(db: sqlite3.Connection, number: int) -> int:
+    """Calls of a hook that were given up."""
+    asked = "SELECT count(*) FROM call WHERE hook = ? AND dead_us IS NOT NULL"
+    found: int = db.execute(asked, (number,)).fetchone()[0]
+    return found
+
+
 def last_silence(db: sqlite3.Connection, number: int, usual: str) -> int | None:
     """Behind which message of a sender a silence was told last."""
     found = db.execute(

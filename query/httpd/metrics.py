@@ -19,7 +19,7 @@ from query.httpd.problem import Kind, Problem
 from query.httpd.service import Service, caller, service
 
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
-PROGRAMS: Final = ("milterd", "trackd", "traced", "queryd")
+PROGRAMS: Final = ("milterd", "trackd", "traced", "queryd", "hookd")
 _GAUGE: Final = re.compile(r"(?:# TYPE \w+ gauge|posttrail_\w+(?:\{[\w=\",]*\})? \S+)")
 
 

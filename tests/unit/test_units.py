@@ -20,7 +20,7 @@ UNITS = ROOT / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 SOCKETS = sorted(path.name for path in UNITS.glob("*.socket"))
 EXAMPLES = sorted(path.name for path in (UNITS / "examples").iterdir())
-WORST = {"milterd": 0.3, "trackd": 0.3, "queryd": 0.3, "traced": 1.0}
+WORST = {"milterd": 0.3, "trackd": 0.3, "queryd": 0.3, "traced": 1.0, "hookd": 1.0}
 DEFAULT = config.Config()
 
 needs_systemd = pytest.mark.skipif(
@@ -137,6 +137,7 @@ def test_a_service_runs_its_program_and_proves_that_it_lives(name: str) -> None:
             constant("query/trace/serve.py", "STUCK_S")
             + constant("query/trace/serve.py", "TURN_S"),
         ),
+        ("hookd", constant("query/hooks/main.py", "TURN_S") + 30.0),  # what a big look may take
     ],
 )
 def test_the_watchdog_waits_longer_than_a_daemon_that_works_takes(
@@ -156,6 +157,7 @@ def test_the_watchdog_waits_longer_than_a_daemon_that_works_takes(
         ),
         ("queryd", constant("query/httpd/main.py", "DRAIN_S")),
         ("traced", constant("query/trace/serve.py", "STOP_S")),
+        ("hookd", constant("query/hooks/main.py", "STOP_S")),
     ],
 )
 def test_a_daemon_has_the_time_to_stop_that_it_takes(program: str, needs_s: float) -> None:
@@ -174,6 +176,7 @@ def test_users_and_groups_are_those_of_the_design() -> None:
         "trackd": (["posttrail"], [query], ["adm", "systemd-journal"]),
         "queryd": (["posttrail-query"], [query], []),
         "traced": (["posttrail-traced"], ["posttrail-run"], []),
+        "hookd": (["posttrail-hooks"], ["posttrail-hooks"], []),
     }
     assert service("traced")["DynamicUser"] == ["yes"]
 
@@ -190,6 +193,13 @@ def test_sysusers_makes_every_user_and_group_that_is_named() -> None:
     assert DEFAULT.query.admin_group in made
 
 
+def test_the_hooks_user_reads_the_journal_and_leaves_gauges() -> None:
+    groups = {
+        line[2] for line in table("posttrail.sysusers") if line[:2] == ["m", "posttrail-hooks"]
+    }
+    assert groups == {DEFAULT.journal.group, "posttrail-run"}
+
+
 def test_folders_have_owner_group_and_mode_of_the_design() -> None:
     folders = {line[1]: line[2:5] for line in table("posttrail.tmpfiles")}
     query = DEFAULT.journal.group
@@ -199,6 +209,7 @@ def test_folders_have_owner_group_and_mode_of_the_design() -> None:
         str(DEFAULT.milter.spool): ["0750", "posttrail", "posttrail"],
         str(DEFAULT.journal.directory): ["0750", "posttrail", query],
         str(DEFAULT.query.state.parent): ["0700", "posttrail-query", "posttrail-query"],
+        str(DEFAULT.hookd.state.parent): ["0700", "posttrail-hooks", "posttrail-hooks"],
         str(Path(DEFAULT.milter.socket.removeprefix("unix:")).parent): [
             "2750",
             "posttrail",
@@ -230,6 +241,11 @@ def within(path: Path, folders: list[str]) -> bool:
             [DEFAULT.milter.spool, DEFAULT.log.syslog_spool],
         ),
         ("traced", [], [DEFAULT.journal.directory, DEFAULT.milter.spool, DEFAULT.query.state]),
+        (
+            "hookd",
+            [DEFAULT.journal.directory],
+            [DEFAULT.milter.spool, DEFAULT.log.syslog_spool, DEFAULT.query.state],
+        ),
     ],
 )
 def test_a_service_writes_where_the_configuration_says_and_sees_no_more_than_it_must(
@@ -246,11 +262,20 @@ def test_a_service_writes_where_the_configuration_says_and_sees_no_more_than_it_
         assert within(path, shut), path
 
 
-def test_queryd_keeps_its_state_in_a_folder_of_its_own() -> None:
-    found = service("queryd")
-    assert [f"/var/lib/{name}" for name in words(found, "StateDirectory")] == [
-        str(DEFAULT.query.state.parent)
-    ]
+@pytest.mark.parametrize(
+    ("program", "state"), [("queryd", DEFAULT.query.state), ("hookd", DEFAULT.hookd.state)]
+)
+def test_who_keeps_state_has_a_folder_of_its_own(program: str, state: Path) -> None:
+    found = service(program)
+    assert [f"/var/lib/{name}" for name in words(found, "StateDirectory")] == [str(state.parent)]
+    assert found["StateDirectoryMode"] == ["0700"]
+
+
+def test_hooks_are_told_to_nobody_before_somebody_says_so() -> None:
+    others = [unit(name) for name in [*SERVICES, *SOCKETS] if name != "posttrail-hookd.service"]
+    assert not any(
+        "hookd" in word for found in others for words in found.values() for word in words
+    )
 
 
 def test_the_sockets_are_those_of_the_configuration() -> None:

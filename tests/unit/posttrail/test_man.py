@@ -8,7 +8,7 @@ import click
 import pytest
 
 from journal.records import REASONS, Status
-from posttrail import cli, config, errors, process
+from posttrail import cli, config, errors, hook, process
 
 MAN = Path(__file__).resolve().parents[3] / "docs" / "man"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
@@ -84,16 +84,32 @@ def test_the_environment_is_named() -> None:
 
 def test_every_key_of_the_configuration_is_named_with_its_default() -> None:
     page = text("posttrail.toml.5")
-    shown = []
+    shown = []  # [[hooks]] has a test of its own
     for heading, body in re.findall(r"^\.SH \[(\w+)\]\n((?:(?!\.SH).*\n)*)", page, re.M):
         for key, quoted in re.findall(r'^\.BR (\w+) " = (.*)"$', body, re.M):
             shown.append((f"[{heading}]", key, quoted.replace('""', '"')))
     assert shown == [
         (f"[{part.name}]", key.name, toml(getattr(getattr(config.Config(), part.name), key.name)))
         for part in fields(config.Config)
-        if part.name != "users"  # any key: the page says so in words
+        if part.name not in ("users", "hooks")  # any key: the page says so in words
         for key in fields(getattr(config.Config(), part.name))
     ]
+
+
+def test_every_key_of_a_hook_is_named_with_its_default_and_every_kind_of_event() -> None:
+    page = text("posttrail.toml.5")
+    body = re.search(r"^\.SH \[\[hooks\]\]\n((?:(?!\.SH).*\n)*)", page, re.M)
+    assert body
+    shown: dict[str, str] = {"name": "", "on": ""}  # without a default: they must be there
+    for line in re.findall(r"^\.TP\n\.BR (.*)$", body[1], re.M):
+        words = re.findall(r'"((?:[^"]|"")*)"|(\S+)', line)  # as groff(7) reads arguments
+        text_of_it = "".join(quoted.replace('""', '"') + bare for quoted, bare in words)
+        shown |= dict(re.findall(r'(\w+) = ("[^"]*"|\[\]|\d+)', text_of_it))
+    needed = {"name": "", "on": ""}
+    defaults = {part.name: toml(getattr(hook.Hook(), part.name)) for part in fields(hook.Hook)}
+    assert shown == defaults | needed
+    named = set(re.findall(r"[a-z_]+", body[1]))
+    assert set(hook.KINDS) <= named
 
 
 def toml(value: object) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from milterd import main as milterd
 from milterd.track import main as trackd
+from query.hooks import main as hookd
 from query.httpd import main as queryd
 from query.trace import serve as traced
 
@@ -16,6 +17,9 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 LEVELS = {"info": "info", "warning": "warning", "error": "error", "exception": "error"}
 SOURCES = {
     "posttrail-milterd": ["milterd/main.py", "milterd/callbacks.py", "milterd/recorder.py"],
+    "posttrail-hookd": [
+        *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "query/hooks").glob("*.py"))),
+    ],
     "posttrail-queryd": [
         str(path.relative_to(ROOT)) for path in sorted((ROOT / "query/httpd").glob("*.py"))
     ],
@@ -30,6 +34,7 @@ PROGRAMS = {
     "posttrail-trackd": trackd,
     "posttrail-traced": traced,
     "posttrail-queryd": queryd,
+    "posttrail-hookd": hookd,
 }
 each = pytest.mark.parametrize("program", PROGRAMS)
 
