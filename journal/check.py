@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from journal import codec, counters, days, store
+from journal import codec, counters, days, store, sums
 from journal.codec import DamagedRecordError
 from journal.coverage import Coverage
 from journal.keys import MARK, Keyer, day_name, id_day, id_text, parse_day
@@ -66,9 +66,11 @@ def check_part(directory: Path, name: str) -> Part:
     """Check one day or ``state`` in this process."""
     if name == days.STATE:
         with Store(directory / name, store.STATE_DATABASES, writable=False) as state:
-            found = len(Coverage(state.up(b"v", b"", limit=1 << 40)).pairs())
+            found = len(Coverage(state.every(b"v")).pairs())
             for database in store.STATE_DATABASES:
-                state.up(database, b"", limit=1 << 40)
+                for pairs in state.chunks(database):
+                    if database in (b"p", b"k"):
+                        sums.look(state, database, pairs)
         return Part(name=name, entries=found)
     day = parse_day(name)
     if day is None:
@@ -170,10 +172,8 @@ class _Check:
 
 
 def _all(opened: Store, database: bytes) -> Iterator[tuple[bytes, bytes]]:
-    low = b""
-    while pairs := opened.up(database, low, limit=_CHUNK):
+    for pairs in opened.chunks(database, size=_CHUNK):
         yield from pairs
-        low = pairs[-1][0] + b"\0"
 
 
 def _in_child(directory: Path, name: str) -> Part:

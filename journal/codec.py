@@ -109,6 +109,12 @@ def _guarded(message_id: bytes, body: bytes, *, whole: bool) -> Record:
         raise DamagedRecordError(message_id, str(error)) from error
 
 
+def is_whole(body: bytes) -> bool:
+    """Whether a body, of whatever version, has the checksum it was written with."""
+    kept = int.from_bytes(body[:_CRC_BYTES], "big")
+    return len(body) >= _BODY and crc32(body[_CRC_BYTES:]) == kept
+
+
 def _verify(message_id: bytes, body: bytes) -> None:
     if len(body) < _BODY:
         raise DamagedRecordError(message_id, f"{len(body)} bytes")

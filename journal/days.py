@@ -23,12 +23,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from journal import store
+from journal import codec, store, sums
 from journal.keys import parse_day
-from journal.store import Change, DiskFullError, Store
+from journal.store import Change, DamagedStoreError, DiskFullError, Pairs, Store
+from posttrail.durable import make_directory, sync_directory
 from posttrail.errors import JournalFormatError, NotPermittedError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -37,15 +39,15 @@ FORMAT: Final = 1
 STATE: Final = "state"
 BAD: Final = "bad-"
 GONE: Final = ".gone-"
-NEW: Final = ".new-"
+_NEW: Final = ".new-"
 _FORMAT_TEXT: Final = re.compile(r"posttrail-journal (\d{1,9})\n")
 _KEY_BYTES: Final = 32
 
 
 def create(directory: Path, gid: int | None) -> None:
     """Make what a journal needs where it is missing; leave alone what is there."""
-    with writing(directory):
-        for leftover in directory.glob(NEW + "*"):
+    with _writing(directory):
+        for leftover in directory.glob(_NEW + "*"):
             if leftover.is_dir():
                 shutil.rmtree(leftover)
         # An empty directory, or one whose making was cut short, has no FORMAT yet.
@@ -57,8 +59,8 @@ def create(directory: Path, gid: int | None) -> None:
 
 def take_lock(directory: Path, gid: int | None) -> int | None:
     """A descriptor that holds the writer's lock; None where another process has it."""
-    with writing(directory):
-        directory.mkdir(parents=True, exist_ok=True)
+    with _writing(directory):
+        make_directory(directory)
         path = directory / "LOCK"
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, store.DATA_MODE)
         try:
@@ -111,38 +113,33 @@ def create_store(
     first: Mapping[bytes, Change] | None = None,
 ) -> None:
     """Make an environment that holds ``first``; it appears under its name when it is whole."""
-    new = directory / (NEW + name)
-    with writing(directory):
+    new = directory / (_NEW + name)
+    with _writing(directory):
         shutil.rmtree(new, ignore_errors=True)  # of an attempt that a full disk ended
         new.mkdir(mode=store.DIRECTORY_MODE)
         store.set_owner(new, store.DIRECTORY_MODE, gid)
         with Store(new, databases, writable=True, gid=gid, map_size=map_size) as opened:
             if first:
                 opened.apply(dict(first))
+        sync_directory(new)
         new.rename(directory / name)
         sync_directory(directory)
 
 
-def compact(
-    directory: Path,
-    name: str,
-    opened: Store,
-    gid: int | None,
-    *,
-    databases: tuple[bytes, ...] = store.DAY_DATABASES,
-) -> bool:
-    """Replace a day, or the state, by a copy without free pages: at once or not at all.
+def compact(directory: Path, name: str, opened: Store, gid: int | None) -> bool:
+    """Replace a day by a copy without free pages; its new file is there at once or not at all.
 
     Commits of large groups leave a third of a file free. False where the file system
     cannot exchange two names.
     """
-    new = directory / (NEW + name)
-    with writing(directory):
+    new = directory / (_NEW + name)
+    with _writing(directory):
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=store.DIRECTORY_MODE)
         store.set_owner(new, store.DIRECTORY_MODE, gid)
         opened.copy_to(new)
-        Store(new, databases, writable=True, gid=gid).close()
+        Store(new, store.DAY_DATABASES, writable=True, gid=gid).close()
+        sync_directory(new)
         exchanged = _exchange(new, directory / name)
         sync_directory(directory)
         shutil.rmtree(new)
@@ -168,15 +165,6 @@ def quarantine(directory: Path, name: str) -> None:
     (directory / name).rename(directory / bad)
     sync_directory(directory)
     log.error("journal is damaged, a part was put aside part=%s as=%s", name, bad)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames below ``directory`` durable."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class Touching:
@@ -243,14 +231,24 @@ def expect_death() -> None:
 
 
 def is_sound(directory: Path, name: str) -> bool:
-    """Whether every page of an environment can be read, found out in a child process."""
+    """Whether every page of an environment can be read, found out in a child process.
+
+    And whether each record, position and context has the checksum it was written with.
+    """
 
     def read_through() -> None:
         databases = store.STATE_DATABASES if name == STATE else store.DAY_DATABASES
         with Store(directory / name, databases, writable=True) as opened:
-            opened.exercise()
+            opened.exercise(partial(_look, opened))
 
     return survives(read_through)
+
+
+def _look(opened: Store, database: bytes, pairs: Pairs) -> None:
+    if database == b"m" and not all(codec.is_whole(body) for _, body in pairs):
+        raise DamagedStoreError(opened.path, "a record's checksum is wrong")
+    if database in (b"p", b"k"):
+        sums.look(opened, database, pairs)
 
 
 def is_readable(directory: Path, name: str) -> bool:
@@ -291,7 +289,7 @@ def _read(directory: Path, name: str) -> str:
 
 def _write_new(path: Path, text: str, gid: int | None) -> None:
     """A whole file appears, or none."""
-    new = path.with_name(NEW + path.name)
+    new = path.with_name(_NEW + path.name)
     with new.open("w", encoding="ascii") as file:
         file.write(text)
         file.flush()
@@ -302,7 +300,7 @@ def _write_new(path: Path, text: str, gid: int | None) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def _writing(path: Path) -> Iterator[None]:
     """Tell why a directory of ours cannot be written."""
     try:
         yield

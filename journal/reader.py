@@ -278,7 +278,7 @@ class Reader:
 
     def coverage(self) -> list[Cover | Gap]:
         """When which source was recording, and why not when not."""
-        return Coverage(self._state.up(b"v", b"", limit=1 << 40)).intervals()
+        return Coverage(self._state.every(b"v")).intervals()
 
     def days(self) -> list[str]:
         """The names of the days, oldest first."""
@@ -393,10 +393,9 @@ def _mark(day: Day) -> bytes:
 def _changes(day: Day, after_seq: int) -> Iterator[tuple[int, bytes]]:
     prefix = day.number.to_bytes(2, "big")
     low = (after_seq + 1).to_bytes(8, "big")
-    while pairs := day.store.up(b"l", low, limit=_CHUNK):
+    for pairs in day.store.chunks(b"l", low, size=_CHUNK):
         for key, value in pairs:
             yield int.from_bytes(key, "big"), prefix + value
-        low = pairs[-1][0] + b"\0"
 
 
 def _status(number: int) -> str:

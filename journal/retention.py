@@ -9,13 +9,11 @@ start, its sums already carried. Raises what journal/store.py raises.
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Final
 
 from journal import counters, days
 from journal.keys import day_name, parse_day
 from journal.store import Change, Store
-
-_ALL: Final = 1 << 40
+from posttrail.durable import sync_directory
 
 
 def expired(present: list[int], today: int, keep_days: int) -> list[int]:
@@ -26,7 +24,7 @@ def expired(present: list[int], today: int, keep_days: int) -> list[int]:
 def sums(store: Store) -> Counter[bytes]:
     """The counters of a day without the hour: status byte and direction byte, or a figure."""
     totals: Counter[bytes] = Counter()
-    for key, value in store.up(b"c", b"", limit=_ALL):
+    for key, value in store.every(b"c"):
         if key != counters.MARK:
             totals[key[1:]] += int.from_bytes(value, "big")
     return totals
@@ -34,13 +32,13 @@ def sums(store: Store) -> Counter[bytes]:
 
 def carried(state: Store) -> Counter[bytes]:
     """What the dropped days counted."""
-    pairs = state.up(b"c", b"", limit=_ALL)
+    pairs = state.every(b"c")
     return Counter({key: int.from_bytes(value, "big") for key, value in pairs})
 
 
 def gone(state: Store) -> set[int]:
     """The days whose counters were carried."""
-    return {int.from_bytes(key, "big") for key, _ in state.up(b"g", b"", limit=_ALL)}
+    return {int.from_bytes(key, "big") for key, _ in state.every(b"g")}
 
 
 def dropped(state: Store) -> tuple[Counter[bytes], set[int]]:
@@ -73,7 +71,7 @@ def remove(directory: Path, name: str) -> None:
     if hidden.name != name:
         shutil.rmtree(hidden, ignore_errors=True)
         (directory / name).rename(hidden)
-        days.sync_directory(directory)
+        sync_directory(directory)
     shutil.rmtree(hidden)
 
 

@@ -15,7 +15,7 @@ import errno
 import grp
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice, takewhile
 from pathlib import Path
@@ -41,6 +41,8 @@ DAY_DATABASES: Final = (b"m", b"x", b"l", b"c")
 STATE_DATABASES: Final = (b"p", b"k", b"v", b"c", b"g")
 Pair = tuple[bytes, bytes]
 Pairs = Sequence[Pair]
+Look = Callable[[bytes, Pairs], None]
+"""Is shown the pairs of a database; raises DamagedStoreError where they are not as written."""
 
 
 class DiskFullError(TryAgainError):
@@ -176,6 +178,22 @@ class Store:
         """At most ``limit`` pairs with low <= key, least first."""
         return self._range(name, low, lambda pairs: islice(pairs, limit))
 
+    def chunks(self, name: bytes, low: bytes = b"", *, size: int = 4096) -> Iterator[Pairs]:
+        """All pairs from ``low`` on, least first, some at a time and each time by a new look.
+
+        A damaged branch page may lead in a circle: keys that do not grow are an error.
+        """
+        while pairs := self.up(name, low, limit=size):
+            last = pairs[-1][0]
+            if last < low:
+                raise DamagedStoreError(self.path, "keys in disorder")
+            yield pairs
+            low = last + b"\0"
+
+    def every(self, name: bytes) -> Pairs:
+        """All pairs of a small database."""
+        return [pair for pairs in self.chunks(name, size=1 << 16) for pair in pairs]
+
     def span(self, name: bytes, low: bytes, high: bytes) -> Pairs:
         """All pairs with low <= key < high, least first."""
         return self._range(name, low, lambda pairs: takewhile((high,).__gt__, pairs))
@@ -234,9 +252,9 @@ class Store:
         """Free the slots of readers that died; their snapshots would pin pages for ever."""
         return int(self._env.reader_check())
 
-    def exercise(self) -> None:
+    def exercise(self, look: Look | None = None) -> None:
         """Touch every page that serving this store may touch: damage kills here, or raises."""
-        self.read_through()
+        self.read_through(look)
         self._release()
         try:
             with self._env.begin(write=True) as txn:
@@ -247,12 +265,12 @@ class Store:
         except lmdb.Error as error:
             raise _translated(self.path, error) from error
 
-    def read_through(self) -> None:
-        """Touch every page that reading may touch."""
+    def read_through(self, look: Look | None = None) -> None:
+        """Touch every page that reading may touch, and have a look at what is there."""
         for name in self._dbs:
-            low = b""
-            while pairs := self.up(name, low, limit=4096):
-                low = pairs[-1][0] + b"\0"
+            for pairs in self.chunks(name):
+                if look is not None:
+                    look(name, pairs)
 
     # Transactions
 

@@ -31,6 +31,7 @@ from milterd.metrics import Counters
 from milterd.recorder import Recorder
 from milterd.spool import SpoolWriter
 from posttrail import config, daemon, logs
+from posttrail.durable import make_directory
 from posttrail.errors import EX_USAGE, PosttrailError, UnavailableError
 
 log = logging.getLogger(__name__)
@@ -218,7 +219,7 @@ def _key(path: Path) -> bytes:
 def _lock_files(directory: Path, path: Path | None) -> list[Path]:
     """One instance a spool, and one a socket: libmilter would take it away from the first."""
     try:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_directory(directory, 0o750)
     except OSError as error:
         raise UnavailableError(f"{directory}: {error.strerror}") from None
     files = [directory / "LOCK"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from journal.events import ABSENT, Event, Kind, Source
+from posttrail.durable import make_directory, sync_directory
 
 VERSION: Final = 1
 SEGMENT_BYTES: Final = 8 << 20
@@ -62,7 +63,7 @@ class SpoolWriter:
     """
 
     def __init__(self, directory: Path, *, segment_bytes: int = SEGMENT_BYTES) -> None:
-        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_directory(directory, 0o750)
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._unwritten = b""
@@ -113,7 +114,7 @@ class SpoolWriter:
         self._begin_us = _first_stamp(self._file)
         if self._size and os.pread(self._file, 1, self._size - 1) != b"\n":
             self._unwritten = b"\n"  # a crash tore the last line: end it, its checksum will tell
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
 
     def _rotate(self, now_us: int) -> None:
         self.sync()
@@ -187,11 +188,3 @@ def _first_stamp(file: int) -> int | None:
     record = parse_line(os.pread(file, 1 << 20, 0).partition(b"\n")[0])
     stamp = record.get("at") if record else None
     return stamp if isinstance(stamp, int) else None
-
-
-def _sync_directory(directory: Path) -> None:
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

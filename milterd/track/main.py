@@ -51,11 +51,15 @@ def main() -> None:
 def run(settings: config.Config) -> None:
     """Follow until a signal says stop."""
     stop = daemon.Stop()
-    writer = Writer.open(
+    with Writer.open(
         settings.journal.directory,
         group=settings.journal.group,
         delimiters=settings.query.delimiters,
-    )
+    ) as writer:
+        _follow(settings, writer, stop)
+
+
+def _follow(settings: config.Config, writer: Writer, stop: daemon.Stop) -> None:
     tracker = make(settings, writer, Door(settings.control_socket))
     receiver = listen(settings)
     daemon.notify("READY=1")
@@ -75,7 +79,6 @@ def run(settings: config.Config) -> None:
         if receiver is not None:
             receiver.stop()
         tracker.stop()
-        writer.close()
 
 
 def listen(settings: config.Config) -> Receiver | None:

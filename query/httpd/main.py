@@ -21,6 +21,7 @@ from typing import Final
 import uvicorn
 
 from posttrail import config, daemon
+from posttrail.durable import make_directory
 from posttrail.errors import TryAgainError, UnavailableError
 from query.httpd import app, sockets
 from query.httpd.identity import Identity
@@ -75,7 +76,7 @@ def make(settings: config.Config) -> Service:
     """The service of a configuration; its folder for state is made where it is missing."""
     folder = settings.query.state.parent
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(folder, 0o700)
     except OSError as error:
         raise UnavailableError(f"{folder}: {error.strerror}") from None
     marker = Marker(folder / "touching", settings.journal.directory)

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, TypeVar
 
+from posttrail.durable import sync_directory
 from posttrail.errors import UnavailableError
 
 T = TypeVar("T")
@@ -183,6 +184,7 @@ def _make(path: Path) -> None:
         if os.geteuid() == 0:
             folder = path.parent.stat()
             os.chown(path, folder.st_uid, folder.st_gid)
+        sync_directory(path.parent)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, scripts: tuple[str, ...]) -> None:

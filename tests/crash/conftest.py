@@ -1,4 +1,7 @@
-"""A pair of feeds, mail log and spool, recorded once from a private Postfix under load."""
+"""A pair of feeds, mail log and spool, recorded once from a private Postfix under load.
+
+``feeds``  the recording; ``old``  a journal of earlier days; ``truth``  what both must come to.
+"""
 
 import os
 import shutil
@@ -13,6 +16,8 @@ from posttrail.demo import mails
 from posttrail.demo.postfix_files import INSIDE_CLIENT
 from posttrail.demo.stage import Stage, folder, stage
 from posttrail.errors import UnavailableError
+from tests.crash import figures
+from tests.crash.replay import OLD, Replay, Told, old_log, pieces
 
 LOAD = 300
 """Messages of each of the four ways that a session sends."""
@@ -38,6 +43,41 @@ def feeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(directory / "spool", kept / "spool")
         shutil.copy(running.config, kept / "posttrail.toml")
     return kept
+
+
+@pytest.fixture(scope="session")
+def old_logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with logs of earlier days."""
+    folder = tmp_path_factory.mktemp("logs")
+    for name, days_ago in OLD.items():
+        (folder / name).write_bytes(old_log(days_ago))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def old(feeds: Path, old_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal with a day past its retention, and yesterday."""
+    replay = Replay(feeds, tmp_path_factory.mktemp("old"))
+    for name in ("expired.log", "yesterday.log"):
+        assert replay.bring(old_logs / name, keep=True) == 0
+    return replay.journal
+
+
+@pytest.fixture(scope="session")
+def truth(feeds: Path, old: Path, old_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """What the feeds and all old logs come to, read once and without disturbance."""
+    replay = Replay(feeds, tmp_path_factory.mktemp("truth"), old=old)
+    replay.append(pieces(feeds))
+    assert replay.bring(old_logs / "handed.log") == 0
+    return replay.whole()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures, whatever the verbosity."""
+    if figures.told():
+        terminalreporter.section("crashes")
+        for sentence in figures.told():
+            terminalreporter.line(sentence)
 
 
 def load(running: Stage) -> None:
