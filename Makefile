@@ -62,7 +62,7 @@ screenshots: page $(VENV)/.dev  ## pictures of every page in every look, below b
 	$(SUDO) $(BIN)/python -m tests.browser.screenshots build/screenshots
 
 test: setup sendmail exim trace doctor page $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
-	$(SUDO) $(BIN)/python -m pytest --cov=journal --cov-report= -q
+	$(SUDO) $(BIN)/python tools/test
 	$(BIN)/python -m coverage report --include='journal/fold.py,journal/status.py' --fail-under=100
 
 check: $(VENV)/.dev lint  ## before every commit: lint, types, tests without servers
