@@ -103,7 +103,7 @@ def _mute_libraries() -> None:
     """Keep stderr for Python alone: LMDB's dying words go to descriptor 2."""
     if sys.stderr.fileno() != 2:
         return  # somebody (a test) captures it
-    sys.stderr = open(os.dup(2), "w", buffering=1, errors="backslashreplace")  # noqa: SIM115
+    sys.stderr = open(os.dup(2), "w", buffering=1, errors="backslashreplace")  # noqa: SIM115 - it stays stderr to the end
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

@@ -9,7 +9,7 @@ data: what it says was read is in the journal. Raises nothing.
 import json
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from journal.writer import Writer
 from milterd.track.compressed import LogFile
@@ -40,7 +40,7 @@ class Ledger:
         earlier imports read does not count."""
         self._writer = writer
         self._options = options.encode("utf-8", "surrogateescape")
-        self._kept: dict[str, dict[str, object]] = _load(writer.context(CONTEXT))
+        self._kept: dict[str, dict[str, Any]] = _load(writer.context(CONTEXT))
         self._own: set[str] = set()
         self._changed = False
         self._again = again
@@ -51,7 +51,7 @@ class Ledger:
         if not key or key not in self._kept or (self._again and key not in self._own):
             return None
         try:
-            return Place(**self._kept[key])  # type: ignore[arg-type]
+            return Place(**self._kept[key])
         except TypeError:
             return None
 
@@ -89,7 +89,7 @@ def forget(writer: Writer) -> None:
     writer.set_context(CONTEXT, b"{}")
 
 
-def _load(saved: bytes | None) -> dict[str, dict[str, object]]:
+def _load(saved: bytes | None) -> dict[str, dict[str, Any]]:
     try:
         known = json.loads(saved or b"{}")
     except ValueError:
