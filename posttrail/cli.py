@@ -42,6 +42,7 @@ VERBS: Final[dict[str, Verb]] = {
     "token": Verb("query.token_verb:verb", "Make, list and revoke tokens for programs."),
     "link": Verb("query.link_verb:verb", "A link that opens one mailbox's page, once."),
     "audit": Verb("query.audit_verb:verb", "Who looked at whose mail."),
+    "setup": Verb("query.setup.verb:setup", "The lines that Postfix needs: show, apply, undo."),
     "doctor": Verb("query.doctor.verb:doctor", "What is wrong here, and what mends it."),
     "hooks": Verb("query.hooks.verb:verb", "What other programs are still to be told."),
     "run": Verb("posttrail.run:run", "Run the programs in the foreground."),

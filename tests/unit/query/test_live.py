@@ -167,6 +167,7 @@ def test_a_fault_ends_the_streams_and_the_next_one_is_served_again(
             hub.close(stream)
 
     asyncio.run(twice())
+    settle(lambda: len(faults) == 2)  # told after the stream ended
     assert [str(each.exc_value) for each in faults] == ["a fault", "a fault"]
 
 

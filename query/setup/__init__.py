@@ -1,0 +1,1 @@
+"""``posttrail setup``: the lines of the mail server's configuration that posttrail needs."""
