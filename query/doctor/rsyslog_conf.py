@@ -69,8 +69,11 @@ def limits(texts: Iterable[tuple[str, str]]) -> list[Limit]:
             module, what = _TAKEN.get(key, ("", ""))
             if not module or not value.isdecimal():
                 continue
-            changed = {"interval_s" if what == "interval" else "burst": int(value)}
-            kept[module] = kept[module]._replace(source=name, **changed)  # type: ignore[arg-type]
+            kept[module] = kept[module]._replace(source=name)
+            if what == "interval":
+                kept[module] = kept[module]._replace(interval_s=int(value))
+            else:
+                kept[module] = kept[module]._replace(burst=int(value))
     return [kept[module] for module in found]
 
 
