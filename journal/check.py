@@ -11,7 +11,7 @@ Raises ``UnavailableError`` (no journal), ``JournalFormatError``, ``NotPermitted
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -48,18 +48,19 @@ class Part:
     first_problems: tuple[str, ...] = ()  # sentences
 
 
-def check_journal(directory: Path) -> Iterator[Part]:
-    """Check ``state`` and each day, oldest first; no lmdb is opened in this process."""
+def check_journal(directory: Path, only: Sequence[str] = ()) -> Iterator[Part]:
+    """Check ``state`` and each day, oldest first, or some; no lmdb is opened in this process."""
     days.check_format(directory)
-    names = [days.STATE, *map(day_name, days.present(directory))]
-    yield from check_parts(directory, names)
+    yield from check_parts(
+        directory, only or [days.STATE, *map(day_name, days.present(directory))]
+    )
 
 
 def check_parts(directory: Path, names: Iterable[str]) -> Iterator[Part]:
     """The same for some of them."""
     days.check_format(directory)
     for name in names:
-        yield _in_child(directory, name)
+        yield check_in_child(directory, name)
 
 
 def check_part(directory: Path, name: str) -> Part:
@@ -176,7 +177,7 @@ def _all(opened: Store, database: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield from pairs
 
 
-def _in_child(directory: Path, name: str) -> Part:
+def check_in_child(directory: Path, name: str) -> Part:
     """``check_part`` where a damaged page can do no harm."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -38,15 +38,16 @@ from journal.keys import (
     make_id,
     parse_day,
 )
-from journal.records import NO_STATUS, Gap, Record, Status
+from journal.records import NO_STATUS, Gap, Message, Record, Status
 from journal.store import Change, DamagedStoreError, DiskFullError, Store
-from journal.terms import value_of, values
+from journal.terms import entries, value_of, values
 from posttrail.errors import TryAgainError, UnavailableError
 
 log = logging.getLogger(__name__)
 
 _READER_CHECK_S: Final = 60.0
 _MAX_HOPS: Final = 100
+_BODIES: Final = 512
 _COUNTERS_MOST: Final = 1024  # of a day: hours, statuses, directions
 
 
@@ -304,7 +305,45 @@ class Writer:
             return None
         return codec.decode_message(message_id, body).time_us
 
+    def has(self, message_id: bytes) -> bool:
+        """Whether an id is taken, by a record or a tombstone that is committed."""
+        return self._body(message_id) is not None
+
+    def bodies(self, day: int) -> Iterator[tuple[bytes, bytes]]:
+        """Id and body of all that is committed in a day; it may be written to meanwhile."""
+        low = b""
+        while (opened := self._day_if_present(day)) is not None:
+            pairs = opened.up(b"m", low, limit=_BODIES)
+            if not pairs:
+                return
+            for key, body in pairs:
+                yield day.to_bytes(2, "big") + key, body
+            low = pairs[-1][0] + b"\0"
+
+    def entries(self, message: Message) -> dict[bytes, bytes]:
+        """The index entries of a message (journal.terms)."""
+        return entries(message, self._keyer)
+
+    @property
+    def directory(self) -> Path:
+        """Where the journal is."""
+        return self._directory
+
+    def gaps(self, begin_us: int, end_us: int) -> list[Gap]:
+        """Known gaps of all sources that touch a time."""
+        found = [each for each in self._coverage.intervals() if isinstance(each, Gap)]
+        return [gap for gap in found if gap.begin_us < end_us and gap.end_us > begin_us]
+
     # Changing
+
+    def adopt(self, record: Record) -> None:
+        """Buffer a record of which the journal lost its own, under the id that it had."""
+        self._is_newest(id_day(record.id), record.id)
+        self._pending[record.id] = Pending(record, b"", None)
+
+    def lead(self, message_id: bytes, into: bytes) -> None:
+        """Buffer a tombstone under an id that nothing has: it leads to a message from now on."""
+        self._pending[message_id] = Pending(None, into, None)
 
     def put(self, record: Record, old: Record | None) -> None:
         """Buffer a record; ``old`` is the one put before it, or what ``get`` gives, or None."""
@@ -471,6 +510,17 @@ class Writer:
         self._forget(day)  # what is open may be the old file
         self._touching.discard({name} - self._sick)
         return done
+
+    def put_aside(self, day: int) -> bool:
+        """Rename a day that was found damaged; False where there is none. Commit beforehand."""
+        if day not in self._present:
+            return False
+        self._forget(day)
+        self._touching.discard({day_name(day)})
+        self._present.remove(day)
+        self._newest.pop(day, None)
+        days.quarantine(self._directory, day_name(day))
+        return True
 
     def prune(self, now_us: int, keep_days: int) -> list[str]:
         """Drop the days past retention; returns their names."""

@@ -39,6 +39,7 @@ class Journal:
 
     directory: Path = Path("/var/lib/posttrail/journal")
     retention_days: int = 30
+    rebuild: bool = True  # trackd fills a damaged day again by itself
     group: str = "posttrail-query"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from journal.check import DamagedJournalError, Part, check_journal
+from journal.days import is_part
 from posttrail.cli import Globals
 from posttrail.errors import UsageError
 from posttrail.text import safe
@@ -19,13 +20,17 @@ from query.options import text_or_json
 
 
 @click.command("check")
+@click.option("--day", "names", multiple=True, metavar="DAY", help="This day only, or state.")
 @text_or_json
 @click.pass_obj
-def check(options: Globals, /, form: str) -> int:
+def check(options: Globals, /, names: tuple[str, ...], form: str) -> int:
     """Read the whole journal: checksums, indexes both ways, counters; name what is damaged."""
     if options.socket is not None:
         raise UsageError("check reads a journal itself: use --journal DIR")
-    parts = check_journal(options.journal)
+    for name in names:
+        if not (is_part(name) and (options.journal / name).is_dir()):
+            raise UsageError(f"--day: the journal has no {name}; days are named as 2026-11-23")
+    parts = check_journal(options.journal, names)
     problems = _write_json(parts, options.journal) if form == "json" else _write_text(parts)
     if problems:
         raise DamagedJournalError(options.journal, problems)

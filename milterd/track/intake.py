@@ -6,7 +6,7 @@ it is counted and the first one kept.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from journal import kinds
@@ -51,6 +51,7 @@ class Intake:
 
     Every message gets ``host``, or else the name its line prints, mapped by ``names``. ``source``
     is who tells: the log, or journald. ``units`` are those whose suppressed lines are a loss.
+    ``wanted`` says which events to give to the correlator; None: all.
     """
 
     def __init__(
@@ -63,7 +64,9 @@ class Intake:
         names: Mapping[bytes, bytes] | None = None,
         source: int = 1,
         units: Sequence[str] = JOURNALD_UNITS,
+        wanted: Callable[[Event], bool] | None = None,
     ) -> None:
+        self._wanted = wanted
         self._parser = parser
         self._correlator = correlator
         self._writer = writer
@@ -108,6 +111,8 @@ class Intake:
     def _take(self, event: Event, line: Line, before_us: int) -> None:
         if event[KIND] == kinds.GAP:
             self._gap(event, before_us)
+            return
+        if self._wanted is not None and not self._wanted(event):
             return
         if self._source != LOG:
             event = event._replace(source=self._source)

@@ -22,11 +22,11 @@ from milterd import spool
 from milterd.lines import formats
 from milterd.lines.journald import JournalParser
 from milterd.lines.syslog import LineParser, zone
-from milterd.track import ledger, writing
-from milterd.track.control import Door
+from milterd.track import ledger, rebuild, writing
+from milterd.track.control import Caller, Door
 from milterd.track.correlate import Correlator
 from milterd.track.follow import Follower
-from milterd.track.handed import Desk
+from milterd.track.handed import Desk, Ourselves
 from milterd.track.intake import Intake
 from milterd.track.journalctl import JournalFollower
 from milterd.track.receive import Receiver
@@ -126,7 +126,7 @@ def make(
     desk = None
     if door is not None:
         bench = Bench(writer=writer, correlator=correlator, settings=settings, live=True)
-        desk = Desk(door, bench)
+        desk = Desk(door, bench, _rebuilds(settings, writer))
     if writer.bad_days:
         ledger.forget(writer)  # whoever imports their logs again is to be heard
     return Tracker(
@@ -138,6 +138,14 @@ def make(
         keep_days=keep_days,
         silent_us=mta.silent_minutes * 60_000_000,
     )
+
+
+def _rebuilds(settings: config.Config, writer: Writer) -> list[Caller]:
+    """What is to be done about damaged days, the newest first."""
+    if not settings.journal.rebuild:
+        return []
+    names = rebuild.to_begin(writer.directory)
+    return [Ourselves("rebuild", {"days": [name]}) for name in names]
 
 
 def _spool(directory: Path, writer: Writer, beat_us: int) -> Source:

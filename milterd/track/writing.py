@@ -32,7 +32,7 @@ Told = dict[str, Any]
 Steps = Generator[Told, None, Told]
 Files = Sequence[tuple[str, IO[bytes]]]
 
-TASKS: Final[dict[str, str]] = {}
+TASKS: Final[dict[str, str]] = {"rebuild": "milterd.track.rebuild:task"}
 """Verb to "module:function"; imported on use."""
 
 
@@ -61,8 +61,8 @@ def carried_out(
     """Do a verb's work here or have it done; (progress, False) each, (what was done, True) last."""
     with ExitStack() as stack:
         writer = take(options)
+        whole = [(name, stack.enter_context(regular(raw))) for name, raw in files]
         if writer is None:
-            whole = [(name, stack.enter_context(regular(raw))) for name, raw in files]
             opened = [(name, raw.fileno()) for name, raw in whole]
             control = options.config.control_socket_of(options.journal)
             for answer in ask(control, verb, wanted, files=opened):
@@ -76,7 +76,7 @@ def carried_out(
             settings=options.config,
             live=False,
         )
-        steps = task(verb)(bench, wanted, files)
+        steps = task(verb)(bench, wanted, whole)
         ended = False
         while not ended:
             try:

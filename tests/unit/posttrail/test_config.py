@@ -26,6 +26,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         [journal]
         directory = "/j/journal"
         retention_days = 7
+        rebuild = false
         group = "mailops"
         [milter]
         socket = "inet:8899@127.0.0.1"
