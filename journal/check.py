@@ -51,9 +51,7 @@ class Part:
 def check_journal(directory: Path, only: Sequence[str] = ()) -> Iterator[Part]:
     """Check ``state`` and each day, oldest first, or some; no lmdb is opened in this process."""
     days.check_format(directory)
-    yield from check_parts(
-        directory, only or [days.STATE, *map(day_name, days.present(directory))]
-    )
+    yield from check_parts(directory, only or [days.STATE, *map(day_name, days.present(directory))])
 
 
 def check_parts(directory: Path, names: Iterable[str]) -> Iterator[Part]:
