@@ -110,13 +110,13 @@ class Salvage:
         return self.records.keys() | self.named.keys()
 
     def terms(self, wanted: set[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        """(Term, id without the day) of the index, for some ids: what tells messages apart."""
+        """(Term, id without the day) of each entry of the index, for some ids."""
         whole = os.fstat(self._file).st_size // self._page
         for number in range(0, whole, _PAGES_A_STEP):
             chunk = os.pread(self._file, self._page * _PAGES_A_STEP, number * self._page)
             for at in range(0, len(chunk) - self._page + 1, self._page):
                 for key, _, begin, size in _nodes(chunk, at, self._page):
-                    if len(key) == _ENTRY and key[:1] in TELLING:
+                    if len(key) == _ENTRY:
                         rest = chunk[begin + 1 : begin + size] or key[_TERM:]
                         if rest in wanted:
                             yield key[:_TERM], rest

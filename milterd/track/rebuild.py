@@ -164,7 +164,7 @@ class Rebuilding:
                 if into is not None and not writer.has(message_id):
                     self._leads[message_id] = into
             elif salvage.is_newest(key) and self._is_new(record, fresh=fresh):
-                writer.adopt(record)
+                writer.adopt(writer.forget.record(record))
                 self._known.update(map(hash, record.message.queue_ids))
                 self._counts["salvaged"] += 1
             elif not writer.has(message_id):
@@ -262,9 +262,14 @@ class Rebuilding:
         """Lead missing ids to messages that have new ones; those found are taken out."""
         day = self._day.to_bytes(2, "big")
         named: dict[bytes, set[bytes]] = {}
+        indexed: set[bytes] = set()
         for salvage in salvages:
             for term, key in salvage.terms({each[2:] for each in missing}):
-                named.setdefault(term, set()).add(day + key)
+                indexed.add(day + key)
+                if term[:1] in TELLING:
+                    named.setdefault(term, set()).add(day + key)
+        self._counts["lost_links"] = len(missing - indexed)  # merged into others, who knows which
+        missing &= indexed
         writer = self._bench.writer
         for message_id, body in writer.bodies(self._day):
             if message_id in ids or codec.merged_into(message_id, body) is not None:
@@ -280,7 +285,11 @@ class Rebuilding:
 
     def _is_whole(self, salvages: list[Salvage], missing: list[bytes]) -> bool:
         """Whether all that was put aside is back: every id is known, and none is missing."""
-        return not missing and all(salvage.entries() == len(salvage.ids()) for salvage in salvages)
+        return (
+            not missing
+            and not self._counts["lost_links"]
+            and all(salvage.entries() == len(salvage.ids()) for salvage in salvages)
+        )
 
     # -- telling ---------------------------------------------------------------------------------
 
@@ -311,6 +320,7 @@ class Rebuilding:
             "events": heard.events,
             "messages": sum(codec.merged_into(each, body) is None for each, body in bodies),
             "renamed": self._counts["renamed"],
+            "lost_links": self._counts["lost_links"],
             "missing": len(missing),
             "missing_ids": [id_text(each) for each in missing[:NAMED_MOST]],
             "missing_times": [

@@ -76,6 +76,8 @@ def lines(done: dict[str, Any]) -> Iterator[str]:
     yield f"  {done['seconds']:.1f} s for {done['events']:,} events ({rate:.0f} s a million)"
     if done["renamed"]:
         yield f"  {done['renamed']:,} have a new id; the old one leads to it"
+    if done["lost_links"]:
+        yield f"  {done['lost_links']:,} old ids of merged messages lead nowhere any more"
     if done["milter_since"]:
         yield f"  what only the milter knew is missing before {done['milter_since']}"
     if done["log_since"]:

@@ -108,7 +108,7 @@ def test_what_no_source_has_any_more_is_salvaged_or_named(site: Replayed) -> Non
     assert done["messages"] == done["salvaged"]
     assert done["missing"] > 0
     lost = ids - site.ids().keys()
-    assert {id_text(one) for one in lost} <= set(done["missing_ids"])  # and merged ones' ids
+    assert {id_text(one) for one in lost} == set(done["missing_ids"])
     assert len(done["missing_ids"]) == done["missing"]
     assert all(span["begin"].startswith(name) for span in done["missing_times"])
     assert done["complete"] is False
