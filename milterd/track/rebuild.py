@@ -164,7 +164,7 @@ class Rebuilding:
                 if into is not None and not writer.has(message_id):
                     self._leads[message_id] = into
             elif salvage.is_newest(key) and self._is_new(record, fresh=fresh):
-                writer.adopt(writer.forget.record(record))
+                writer.adopt(record)
                 self._known.update(map(hash, record.message.queue_ids))
                 self._counts["salvaged"] += 1
             elif not writer.has(message_id):
