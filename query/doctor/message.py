@@ -21,10 +21,10 @@ from journal.keys import MESSAGE_ID, id_text
 from journal.reader import Reader
 from journal.records import Message, Status
 from posttrail.errors import PosttrailError
+from posttrail.postconf import Service, Settings
 from query.doctor.finding import Finding, Seen
 from query.doctor.names import check
 from query.doctor.place import POSTFIX, Place
-from query.trace.postfix.settings import Service, Settings
 
 SEND_S: Final = 10.0
 BOTH_S: Final = 5.0

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from posttrail.postconf import Settings
 from query.doctor import access
 from query.doctor.access import Account, Entry
 from query.doctor.finding import Finding, Seen
 from query.doctor.names import check
 from query.doctor.place import POSTFIX, Place
-from query.trace.postfix.settings import Settings
 
 TIMEOUT_S: Final = 3.0
 VERSION: Final = 6

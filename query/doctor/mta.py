@@ -10,47 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from posttrail import milters, smtp_doors
+from posttrail.milters import LISTS, TIMES, Milter
+from posttrail.postconf import Service, Settings
+from posttrail.smtp_doors import handed_back, is_inner, passed_over
 from query.doctor import mta_sendmail
 from query.doctor.finding import Check, Finding, Seen
 from query.doctor.milter import path_of
 from query.doctor.names import check, checks
 from query.doctor.place import EXIM, POSTFIX, SENDMAIL, Place
-from query.trace.postfix.settings import Service, Settings, split
 
-LISTS: Final = ("smtpd_milters", "non_smtpd_milters")
 LONGEST_S: Final = 10
 """A milter that hangs holds each session so long; Postfix's own limits are 30, 30 and 300 s."""
-OURS: Final = (
-    "{ unix:posttrail/milter.sock, default_action=accept, connect_timeout=2s,"
-    " command_timeout=5s, content_timeout=5s }"
-)
-_TIMES: Final = {"connect": "2s", "command": "5s", "content": "5s"}
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_LOOPBACK: Final = ("127.", "[::1]", "::1", "localhost")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One milter of a list."""
-
-    text: str  # as it stands
-    endpoint: str  # unix:PATH, inet:HOST:PORT
-    own: dict[str, str]  # its own settings, in braces
-
-
-def asked(word: str) -> Asked:
-    """A word of smtpd_milters: an endpoint, or braces with an endpoint and settings."""
-    if not word.startswith("{"):
-        return Asked(text=word, endpoint=word, own={})
-    parts = split(word[1:].removesuffix("}").replace("{", " ").replace("}", " "))
-    own = dict(part.partition("=")[::2] for part in parts[1:])
-    return Asked(text=word, endpoint=parts[0] if parts else "", own=own)
-
-
-def seconds(text: str) -> int | None:
-    """A time of Postfix (``5s``, ``2m``, ``30``) in seconds; None for what is none."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
-    return int(number) * _UNITS[unit] if number.isdecimal() else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,30 +33,21 @@ class View:
     socket: str  # as posttrail.toml has it
     place: Place
 
-    def list_of(self, name: str, service: str = "") -> list[Asked]:
+    def list_of(self, name: str, service: str = "") -> list[Milter]:
         """The milters of a parameter, of one service where it has its own."""
-        return list(map(asked, self.settings.words(name, service)))
+        return list(map(milters.milter, self.settings.words(name, service)))
 
-    def is_ours(self, each: Asked) -> bool:
+    def is_ours(self, each: Milter) -> bool:
         """Does it lead to the socket of posttrail.toml?"""
-        kind, _, rest = each.endpoint.partition(":")
-        path = path_of(self.socket)
-        if kind in ("unix", "local") and path is not None:
-            return self.queue / rest == path
-        if kind in ("inet", "inet6") and path is None:
-            host, _, port = rest.rpartition(":")
-            return self.socket == f"{kind}:{port}@{host}"
-        return False
+        return milters.is_ours(each.endpoint, self.socket, self.queue)
 
-    def ours(self, among: Iterable[Asked]) -> Asked | None:
+    def ours(self, among: Iterable[Milter]) -> Milter | None:
         """Ours among those of a list."""
         return next(filter(self.is_ours, among), None)
 
     def smtpd(self) -> Iterator[tuple[str, Service]]:
         """The services that speak SMTP to clients, as postconf -P names them."""
-        for each in self.settings.services:
-            if each.command == "smtpd" and each.type in ("inet", "pass", "unix"):
-                yield f"{each.name}/{each.type}", each
+        return smtp_doors.smtpd(self.settings)
 
     def mine(self) -> str:
         """The line for our milter: as it stands somewhere, else as it should."""
@@ -93,16 +55,11 @@ class View:
             found = self.ours(self.list_of(name))
             if found is not None:
                 return found.text
-        path = path_of(self.socket)
-        if path is None:
-            port, _, host = self.socket.partition(":")[2].partition("@")
-            return OURS.replace("unix:posttrail/milter.sock", f"inet:{host}:{port}")
-        inside = path.relative_to(self.queue) if self.queue in path.parents else path
-        return OURS.replace("posttrail/milter.sock", str(inside))
+        return milters.entry(self.socket, self.queue)
 
-    def written(self, name: str, milters: Iterable[str]) -> str:
+    def written(self, name: str, words: Iterable[str]) -> str:
         """The command that sets a list."""
-        return self.place.postconf("-e", f"{name} = {', '.join(milters)}")
+        return self.place.postconf("-e", f"{name} = {', '.join(words)}")
 
 
 def run(place: Place) -> list[Finding]:
@@ -128,7 +85,7 @@ def listed(view: View) -> Finding:
     if "smtpd_milters" in missing and all(
         view.ours(view.list_of("smtpd_milters", name)) is not None
         for name, _ in view.smtpd()
-        if not _passed_over(view, name)
+        if not passed_over(view.settings, name)
     ):
         missing.remove("smtpd_milters")
     seen = [Seen(name, view.settings.get(name) or "empty") for name in LISTS]
@@ -156,11 +113,11 @@ def last(view: View) -> Finding:
     this = check("milter-last")
     behind, mend = [], []
     for name in LISTS:
-        milters = view.list_of(name)
-        ours = view.ours(milters)
-        if ours is not None and milters[-1] != ours:
+        asked = view.list_of(name)
+        ours = view.ours(asked)
+        if ours is not None and asked[-1] != ours:
             behind.append(Seen(name, view.settings.get(name)))
-            order = [each.text for each in milters if each != ours]
+            order = [each.text for each in asked if each != ours]
             mend.append(view.written(name, [*order, ours.text]))
     if behind:
         return this.warning(
@@ -222,9 +179,9 @@ def overrides(view: View) -> Finding:
     without = []
     for name, service in view.smtpd():
         own = view.settings.overrides.get(name, {})
-        if "smtpd_milters" not in own or _passed_over(view, name):
+        if "smtpd_milters" not in own or passed_over(view.settings, name):
             continue
-        if view.ours(view.list_of("smtpd_milters", name)) is None and not _is_inner(service):
+        if view.ours(view.list_of("smtpd_milters", name)) is None and not is_inner(service):
             without.append((name, own["smtpd_milters"]))
     if without:
         return this.warning(
@@ -239,9 +196,9 @@ def reinjection(view: View) -> Finding:
     """Does mail that a filter gives back pass us by?"""
     this = check("milter-reinjection")
     seen, mend = [], []
-    back = _handed_back(view)
+    back = handed_back(view.settings)
     for name, _ in back:
-        if not _passed_over(view, name) and view.ours(view.list_of("smtpd_milters", name)):
+        if not passed_over(view.settings, name) and view.ours(view.list_of("smtpd_milters", name)):
             kept = view.settings.words("receive_override_options", name)
             seen.append(Seen(f"master.cf {name}", "no receive_override_options=no_milters"))
             value = ",".join((*kept, "no_milters"))
@@ -286,7 +243,7 @@ def _switch(view: View, name: str, parameter: str, *, good: str, bad: str) -> Fi
     )
 
 
-def _everywhere(view: View) -> Iterator[tuple[str, Asked]]:
+def _everywhere(view: View) -> Iterator[tuple[str, Milter]]:
     """Our entry of each list, and of each service that has its own."""
     places = [(name, name, "") for name in LISTS]
     for service, own in view.settings.overrides.items():
@@ -297,66 +254,37 @@ def _everywhere(view: View) -> Iterator[tuple[str, Asked]]:
             yield where, ours
 
 
-def _long(view: View, ours: Asked) -> dict[str, str]:
+def _long(view: View, ours: Milter) -> dict[str, str]:
     """The timeouts of our entry that are too long."""
     times = {
         each: ours.own.get(f"{each}_timeout") or view.settings.get(f"milter_{each}_timeout")
-        for each in _TIMES
+        for each in TIMES
     }
     return {
-        each: text for each, text in times.items() if (seconds(text) or LONGEST_S + 1) > LONGEST_S
+        each: text
+        for each, text in times.items()
+        if (milters.seconds(text) or LONGEST_S + 1) > LONGEST_S
     }
 
 
-def _mended(view: View, where: str, ours: Asked) -> str:
+def _mended(view: View, where: str, ours: Milter) -> str:
     """The command that gives our entry of a list all the settings that it should have."""
     own = {**ours.own, "default_action": "accept"}
     for each in _long(view, ours):
-        own[f"{each}_timeout"] = _TIMES[each]
+        own[f"{each}_timeout"] = TIMES[each]
     text = f"{{ {', '.join((ours.endpoint, *(f'{key}={value}' for key, value in own.items())))} }}"
     name, service = where, ""
     if where.startswith("master.cf "):
         service, _, name = where.removeprefix("master.cf ").rpartition(" ")
-    milters = [text if each == ours else each.text for each in view.list_of(name, service)]
+    asked = [text if each == ours else each.text for each in view.list_of(name, service)]
     if not service:
-        return view.written(name, milters)
+        return view.written(name, asked)
     # postconf -P takes no blanks: the list gets a parameter of its own
     parameter = f"{re.sub(r'[^a-z0-9]+', '_', service.lower()).strip('_')}_{name}"
-    first = view.written(parameter, milters).partition(" && ")[0]
+    first = view.written(parameter, asked).partition(" && ")[0]
     return f"{first} && {view.place.postconf('-P', f'{service}/{name}=${parameter}')}"
 
 
 def _found_or_not(view: View, this: Check, said: str) -> Finding:
     found = [Seen(where, ours.text) for where, ours in _everywhere(view)]
     return this.ok(said, *found) if found else this.unchecked("Postfix does not ask posttrail")
-
-
-def _passed_over(view: View, service: str) -> bool:
-    """Are milters switched off there on purpose?"""
-    return "no_milters" in view.settings.words("receive_override_options", service)
-
-
-def _is_inner(service: Service) -> bool:
-    """Does it listen for this machine alone?"""
-    return service.type != "inet" or service.name.startswith(_LOOPBACK)
-
-
-def _handed_back(view: View) -> list[tuple[str, Service]]:
-    """Services that take mail back from a filter: its target, or one on loopback without it."""
-    targets = {
-        address.rpartition("[")[2].replace("]", "")
-        for service in ("", *view.settings.overrides)
-        for address in (view.settings.get("smtpd_proxy_filter", service),)
-        if address
-    }
-    filtered = any(
-        view.settings.get("content_filter", name) for name in ("", *view.settings.overrides)
-    )
-    found = []
-    for name, service in view.smtpd():
-        own = view.settings.overrides.get(name, {})
-        is_target = service.name in targets and service.type == "inet"
-        is_end = filtered and own.get("content_filter") == "" and _is_inner(service)
-        if is_target or (is_end and service.type == "inet"):
-            found.append((name, service))
-    return found

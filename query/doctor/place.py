@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from posttrail import postconf as postfix_settings
 from posttrail.config import DEFAULT_PATH, Config, Trace
 from posttrail.errors import PosttrailError
+from posttrail.postconf import Settings
 from query.doctor.seen import JournalSeen
 from query.trace import choose
-from query.trace.postfix import settings as postfix_settings
-from query.trace.postfix.settings import Settings
 
 POSTFIX: Final = choose.POSTFIX
 SENDMAIL: Final = choose.SENDMAIL

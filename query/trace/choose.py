@@ -73,7 +73,7 @@ def choose(installed: Mapping[str, Test], running: Mapping[str, Test]) -> str:
 
 
 def _has_postfix() -> bool:
-    from query.trace.postfix.settings import program
+    from posttrail.postconf import program
 
     try:
         program("postconf")

@@ -101,7 +101,7 @@ def _probed(options: Globals, found: Trace, *, wanted: bool) -> Trace:
 
     helo, source = socket.getfqdn(), ""
     if found.mta.startswith(choose.POSTFIX):
-        from query.trace.postfix.settings import SettingsCache
+        from posttrail.postconf import SettingsCache
 
         settings = SettingsCache(options.config.trace.config).read()
         helo = settings.get("smtp_helo_name", "smtp/unix") or helo

@@ -18,11 +18,11 @@ from functools import partial
 from typing import Any, Final
 
 from posttrail.config import Trace as Settings
+from posttrail.postconf import SettingsCache
 from query.trace.dns import Dns
 from query.trace.exim import EximWalker
 from query.trace.postfix.computed import ComputedRouter
 from query.trace.postfix.resolve import open_router
-from query.trace.postfix.settings import SettingsCache
 from query.trace.postfix.tables import Tables
 from query.trace.postfix.walker import postfix_walker
 from query.trace.sendmail import SendmailWalker

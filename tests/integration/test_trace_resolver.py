@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from posttrail.demo.postfix_files import each_once
+from posttrail.postconf import Settings, SettingsCache
 from query.trace.postfix.computed import ComputedRouter
 from query.trace.postfix.resolve import Resolved, SocketRouter, open_router
-from query.trace.postfix.settings import Settings, SettingsCache
 from query.trace.postfix.tables import Tables
 
 pytestmark = pytest.mark.integration

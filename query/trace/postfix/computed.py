@@ -9,11 +9,11 @@ read without rules that take ``$1`` from the address. Raises TableError.
 from collections.abc import Sequence
 from typing import Final
 
+from posttrail.postconf import Settings
 from query.trace.nexthop import literal
 from query.trace.postfix import domains, keys, tokens
 from query.trace.postfix.patterns import Trust
 from query.trace.postfix.resolve import Resolved
-from query.trace.postfix.settings import Settings
 from query.trace.postfix.smtp_settings import own_addresses
 from query.trace.postfix.tables import Found, Tables
 from query.trace.postfix.tokens import AT, QUOTED, Token

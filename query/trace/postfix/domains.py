@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from posttrail.postconf import split
 from query.trace.nexthop import literal
 from query.trace.postfix import keys
-from query.trace.postfix.settings import split
 from query.trace.postfix.tables import TableError, Tables
 
 _TABLE: Final = re.compile(r"[A-Za-z][\w-]*:")

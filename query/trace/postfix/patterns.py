@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from query.trace.postfix.settings import split
+from posttrail.postconf import split
 
 _WRAPPED: Final = ("proxy", "debug")
 _BUNDLES: Final = ("unionmap", "pipemap")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from posttrail.errors import UnavailableError
-from query.trace.postfix.settings import program
+from posttrail.postconf import program
 
 TIMEOUT_S: Final = 5.0
 _QUERY: Final = "query error"  # about one key; others may have an answer

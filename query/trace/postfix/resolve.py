@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from posttrail.errors import EX_UNAVAILABLE, PosttrailError
-from query.trace.postfix.settings import Settings
+from posttrail.postconf import Settings
 from query.trace.postfix.tables import Found, TableError, Tables
 from query.trace.tree import Source
 

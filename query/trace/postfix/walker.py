@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from posttrail import config
+from posttrail.postconf import SettingsCache
 from query.trace import hosts
 from query.trace.dns import Dns
 from query.trace.postfix import keys
@@ -18,7 +19,6 @@ from query.trace.postfix.hop import Hop
 from query.trace.postfix.prefetch import first_round
 from query.trace.postfix.queue import Queue
 from query.trace.postfix.resolve import open_router
-from query.trace.postfix.settings import SettingsCache
 from query.trace.postfix.smtp_settings import smtp_of
 from query.trace.postfix.tables import TableError, Tables
 from query.trace.postfix.world import WalkTooLongError, World, unknown

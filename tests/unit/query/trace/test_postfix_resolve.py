@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from posttrail.postconf import Settings
 from query.trace.postfix import resolve
 from query.trace.postfix.computed import ComputedRouter
 from query.trace.postfix.resolve import Resolved, RouterError, SocketRouter, open_router
-from query.trace.postfix.settings import Settings
 from query.trace.postfix.tables import Tables
 from query.trace.tree import Source
 

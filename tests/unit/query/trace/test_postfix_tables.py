@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from query.trace.postfix import postmap, settings
+from posttrail import postconf as settings
+from query.trace.postfix import postmap
 from query.trace.postfix.patterns import Trust
 from query.trace.postfix.postmap import trouble, values_of
 from query.trace.postfix.tables import TableError, Tables

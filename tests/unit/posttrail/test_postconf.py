@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from posttrail import postconf as settings
 from posttrail.errors import UnavailableError
-from query.trace.postfix import settings
-from query.trace.postfix.settings import (
+from posttrail.postconf import (
     SettingsCache,
     SettingsError,
     main_of,
