@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from posttrail import postconf as settings
+from posttrail.postconf import Settings, SettingsError
 from query.setup.plan import Change
-from query.trace.postfix import settings
-from query.trace.postfix.settings import Settings, SettingsError
 
 TIMEOUT_S: Final = 60.0
 

@@ -1,6 +1,6 @@
 """What posttrail needs changed in a Postfix, decided over its settings alone.
 
-Formats: main.cf as ``postconf -n`` prints it (not expanded) and as ``query.trace.postfix.settings``
+Formats: main.cf as ``postconf -n`` prints it (not expanded) and as ``posttrail.postconf``
 reads it (expanded); milter lists as MILTER_README tells. Pure; raises nothing.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from query.trace.postfix.settings import Service, Settings, split
+from posttrail.postconf import Service, Settings, split
 
 LISTS: Final = ("smtpd_milters", "non_smtpd_milters")
 TIMEOUTS: Final = "connect_timeout=2s, command_timeout=5s, content_timeout=5s"

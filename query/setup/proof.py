@@ -14,7 +14,7 @@ from email.message import EmailMessage
 from email.utils import make_msgid
 from typing import Final
 
-from query.trace.postfix.settings import Service, Settings, program, split
+from posttrail.postconf import Service, Settings, program, split
 
 WAIT_S: Final = 30.0
 _POLL_S: Final = 0.2

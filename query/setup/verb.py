@@ -16,6 +16,7 @@ import click
 
 from posttrail.cli import Globals
 from posttrail.errors import RefusedError, UnavailableError, UsageError
+from posttrail.postconf import Settings
 from posttrail.text import safe
 from query import export
 from query.options import text_or_json
@@ -24,7 +25,6 @@ from query.setup.mailer import Mailer
 from query.setup.plan import Change, Plan
 from query.setup.proof import Proof
 from query.setup.work import Done, Place
-from query.trace.postfix.settings import Settings
 
 SENDMAIL_MC: Final = Path("/etc/mail/sendmail.mc")
 

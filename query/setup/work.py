@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from posttrail.errors import UnavailableError
+from posttrail.postconf import SettingsError
 from query.setup import kept, plan
 from query.setup.kept import Kept
 from query.setup.mailer import Mailer
 from query.setup.plan import Change
 from query.setup.proof import Proof, prove
-from query.trace.postfix.settings import SettingsError
 
 SEEN_S: Final = 5.0
 _POLL_S: Final = 0.1

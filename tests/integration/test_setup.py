@@ -12,9 +12,9 @@ import pytest
 
 from posttrail.demo.lab import Lab
 from posttrail.demo.stage import configuration, folder, free_port
+from posttrail.postconf import split
 from posttrail.run import program
 from query.setup.plan import entry
-from query.trace.postfix.settings import split
 from tests.integration.parts import Program, answers, wait_until
 from tests.unit.query.test_verbs import validate
 

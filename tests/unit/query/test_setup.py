@@ -2,9 +2,9 @@
 
 import pytest
 
+from posttrail.postconf import Service, Settings
 from query.setup.plan import Plan, endpoint, entry, plan, without
 from query.setup.work import back
-from query.trace.postfix.settings import Service, Settings
 
 OURS = "unix:posttrail/milter.sock"
 ENTRY = entry(OURS)

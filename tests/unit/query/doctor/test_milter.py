@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from posttrail.config import Config, Milter
+from posttrail.postconf import Service, Settings
 from query.doctor import milter
 from query.doctor.access import Account, Entry
 from query.doctor.finding import Finding, State
 from query.doctor.milter import Facts
 from query.doctor.place import Place
-from query.trace.postfix.settings import Service, Settings
 
 QUEUE = Path("/var/spool/postfix")
 PATH = "/var/spool/postfix/posttrail/milter.sock"

@@ -12,6 +12,7 @@ from journal.check import Part
 from journal.events import Source
 from posttrail import __version__
 from posttrail.config import Config
+from posttrail.postconf import Service, Settings
 from query.doctor import daemons, message, permissions, sound
 from query.doctor.access import Entry
 from query.doctor.daemons import Program
@@ -20,7 +21,6 @@ from query.doctor.holders import holder, holder_in
 from query.doctor.message import Arrived, Port
 from query.doctor.permissions import Rule, judged
 from query.doctor.place import Place
-from query.trace.postfix.settings import Service, Settings
 
 PLACE = Place(config=Config(), journal=Path("/j"), now_us=0, mta="postfix")
 MILTERD = Program(name="milterd", gauges_s=2.0, pid=77, lock="/spool/LOCK", started_us=1000)
