@@ -58,10 +58,13 @@ doctor: setup
 page: setup
 	@tools/setup page
 
+metrics: setup
+	@tools/setup metrics
+
 screenshots: page $(VENV)/.dev  ## pictures of every page in every look, below build/screenshots (root or sudo)
 	$(SUDO) $(BIN)/python -m tests.browser.screenshots build/screenshots
 
-test: setup sendmail exim trace doctor page $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
+test: setup sendmail exim trace doctor page metrics $(VENV)/.dev lint  ## everything that must hold: lint, types, unit and integration tests
 	$(SUDO) $(BIN)/python tools/test
 	$(BIN)/python -m coverage report --include='journal/fold.py,journal/status.py' --fail-under=100
 

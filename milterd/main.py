@@ -29,7 +29,7 @@ from milterd import callbacks, probe, transaction
 from milterd.callbacks import Sink
 from milterd.metrics import Counters
 from milterd.recorder import Recorder
-from milterd.spool import SpoolWriter
+from milterd.spool import SpoolWriter, size_bytes
 from posttrail import config, daemon, logs
 from posttrail.durable import make_directory
 from posttrail.errors import EX_USAGE, PosttrailError, UnavailableError
@@ -85,7 +85,8 @@ def _run(settings: config.Config, name: str, directory: Path) -> None:
     daemon.notify("READY=1")
     log.info("ready socket=%s spool=%s", name, directory)
     proof = Proof(recorder, name) if daemon.watchdog_s() is not None else None
-    ended = _watch(stop, sink, recorder, server, proof, settings.run.directory)
+    gauges = _Gauges(settings.run.directory / "milterd.prom", directory)
+    ended = _watch(stop, sink, recorder, server, proof, gauges)
     log.info("stopping open=%d queued=%d", len(sink.open), counters.queue_records)
     daemon.notify("STOPPING=1")
     _finish(sink, recorder, path)
@@ -107,10 +108,9 @@ def _watch(
     recorder: Recorder,
     server: threading.Thread,
     proof: "Proof | None",
-    directory: Path,
+    gauges: "_Gauges",
 ) -> str:
     """Until a signal: "", or until a thread ends: its name."""
-    gauges = _Gauges(directory / "milterd.prom")
     while True:
         if not recorder.is_alive():
             return "recorder"
@@ -166,8 +166,9 @@ class Proof:
 class _Gauges:
     """The file of our gauges; a folder that is missing is said once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, spool: Path) -> None:
         self._path = path
+        self._spool = spool
         self._due = 0.0
         self._failing = False
 
@@ -178,6 +179,7 @@ class _Gauges:
             return
         self._due = now + GAUGES_S
         try:
+            counters.spool_bytes = size_bytes(self._spool)
             daemon.write_prom(self._path, counters.gauges())
             self._failing = False
         except OSError as error:

@@ -1,7 +1,7 @@
-"""The numbers of posttrail-milterd, all declared here, written to ``milterd.prom`` as gauges.
+"""The numbers of posttrail-milterd, as it writes them to ``milterd.prom``.
 
-They count from the start of the process and say how capture itself is doing; counters of mail
-come from the journal. Raises nothing.
+posttrail/metrics.py declares them. They count from the start of the process and say how capture
+itself is doing; counters of mail come from the journal. Raises nothing.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ class Counters:
     queue_bytes: int = 0
     open_transactions: int = 0
     unwritten_bytes: int = 0
+    spool_bytes: int = 0  # on disk
     failing: int = 0  # 1 while the spool cannot be written
     written_at_us: int = 0  # of the newest heartbeat in the spool
 
@@ -33,6 +34,7 @@ class Counters:
             "posttrail_milter_queue_bytes": self.queue_bytes,
             "posttrail_milter_open_transactions": self.open_transactions,
             "posttrail_milter_unwritten_bytes": self.unwritten_bytes,
+            "posttrail_milter_spool_bytes": self.spool_bytes,
             "posttrail_milter_spool_failing": self.failing,
             "posttrail_milter_heartbeat_seconds": self.written_at_us / 1e6,
         }

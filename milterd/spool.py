@@ -13,6 +13,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,6 +126,15 @@ class SpoolWriter:
             current.rename(self._directory / f"{max(now_us, newest + 1):020d}.seg")
         self._open()
         os.close(before)
+
+
+def size_bytes(directory: Path) -> int:
+    """Of all segments, the open one too."""
+    found = 0
+    for path in [*segments(directory), directory / "current"]:
+        with suppress(FileNotFoundError):  # removed or renamed meanwhile
+            found += path.stat().st_size
+    return found
 
 
 def to_events(record: Body) -> list[Event]:

@@ -121,6 +121,8 @@ class Query:
     user_header: str = "X-Posttrail-User"
     proxy_operators: tuple[str, ...] = ()  # users that are operators when the proxy names them
     tcp: str = ""  # "": none; a loopback address and port that takes links and tokens only
+    metrics: str = ""  # "": none; a loopback address and port that takes GET /metrics only
+    metrics_domains: tuple[str, ...] = ()  # that /metrics/domains counts, behind a token
     state: Path = Path("/var/lib/posttrail-query/state.sqlite")
     admin_group: str = "posttrail-admin"
     link_logins: tuple[str, ...] = ()  # may make links, and read nothing
@@ -272,7 +274,7 @@ def _value(key: str, value: object, default: object) -> object:
         _check_zone(value)
     if key == "recipient_delimiter" and not set(value) <= DELIMITERS:
         raise ValueError('is not a set of characters such as "+" or "+-"')
-    if key in ("syslog_udp", "tcp") and value:
+    if key in ("syslog_udp", "tcp", "metrics") and value:
         loopback(value)
     return Path(value) if isinstance(default, Path) else value
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, TextIO
 
-from posttrail import config, logs
+from posttrail import config, logs, metrics
 from posttrail.errors import (
     EX_USAGE,
     NotPermittedError,
@@ -159,13 +159,18 @@ def _group(directory: Path) -> str:
 
 
 def write_prom(path: Path, gauges: Mapping[str, float]) -> None:
-    """Replace the gauges other programs read; a reader sees the old file or the new one."""
+    """Replace the figures other programs read; a reader sees the old file or the new one.
+
+    Each is of a family of posttrail/metrics.py: a name that is none is a KeyError.
+    """
     lines, told = [], set()
     for name, value in gauges.items():
-        family = name.partition("{")[0]
-        if family not in told:
-            told.add(family)
-            lines.append(f"# TYPE {family} gauge\n")
+        family = metrics.family_of(name.partition("{")[0])
+        if family is None:
+            raise KeyError(name)
+        if family.name not in told:
+            told.add(family.name)
+            lines.append(f"# TYPE {family.name} {family.kind.value}\n")
         lines.append(f"{name} {value!r}\n")
     new = path.with_name(f".{path.name}.new")
     new.unlink(

@@ -34,8 +34,8 @@ def verb() -> None:
 @click.option(
     "--scope",
     required=True,
-    metavar="A,B|operator|links",
-    help="Addresses and @domains; operator is all mail; links may make links and read nothing.",
+    metavar="A,B|operator|links|metrics",
+    help="Addresses and @domains; operator: all mail; links: makes links; metrics: reads metrics.",
 )
 @click.option("--label", default="", metavar="WORDS", help="What it is for.")
 @click.option("--expires", default=LIFETIME, metavar="90d", help="How long it is good.")

@@ -101,8 +101,8 @@ def heard(receiver: Receiver | None) -> dict[str, float]:
     if receiver is None:
         return {}
     return {
-        "posttrail_trackd_received_lines": receiver.received,
-        "posttrail_trackd_dropped_lines": receiver.dropped,
+        "posttrail_trackd_received_lines_total": receiver.received,
+        "posttrail_trackd_dropped_lines_total": receiver.dropped,
     }
 
 

@@ -15,7 +15,7 @@ the journal is damaged.
 
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Final, Protocol
 
 from journal.keys import day_name, day_of
@@ -27,6 +27,7 @@ from milterd.track.handed import Desk
 from milterd.track.intake import Intake, take_record
 from milterd.track.witness import BEAT_US, Witness
 from posttrail import daemon
+from posttrail.metrics import COMMITS_S, Histogram
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,9 @@ class Source:
         self.witness = Witness("milter" if intake is None else kind, beat_us=beat_us)
         self._readable = True
         self.looked_us = 0  # when the last read began: what was written later is not in it
+        self.stream = name.partition(" ")[0]  # "log" of "log /var/log/mail.log"
+        self.lines = 0  # read
+        self._begun_us = _now_us()
 
     def resume(self, writer: Writer) -> None:
         """Take up coverage where an earlier process left it."""
@@ -104,6 +108,7 @@ class Source:
             return False
         self._readable = True
         self.waiting.extend(lines)
+        self.lines += len(lines)
         for gap in self.follower.gaps():
             self.witness.lost(gap.reason, gap.at_us)
         return bool(lines)
@@ -118,6 +123,13 @@ class Source:
     def caught_up(self) -> bool:
         """Whether nothing is left to read, as far as can be known."""
         return self._readable and not self.waiting and self.follower.caught_up
+
+    def lag_s(self, now_us: int) -> float:
+        """How old the newest line read is, where there is more to read; else 0."""
+        if self.caught_up:
+            return 0.0
+        newest_us = self.witness.last_us if self.intake is None else self.intake.latest_us
+        return max(0, now_us - (newest_us or self._begun_us)) / SECOND
 
 
 class Tracker:
@@ -148,6 +160,7 @@ class Tracker:
         self._silent_us = silent_us
         self._silent = 0  # accepted, without an outcome, and nothing was heard for silent_us
         self._counted = time.monotonic() - 4 * SILENT_S
+        self._commits = Histogram(COMMITS_S)
         self.damaged = 0  # spool lines whose checksum did not fit
         saved = writer.context(CONTEXT)
         if saved is not None:
@@ -248,7 +261,9 @@ class Tracker:
                 self._writer.set_context(f"stamp/{source.name}", b"%d" % source.intake.last_us)
         if correlator.sessions.changed:
             self._writer.set_context(CONTEXT, correlator.sessions.dump())
-        self._writer.commit({source.name: source.position for source in self._sources})
+        began = time.monotonic()
+        if self._writer.commit({source.name: source.position for source in self._sources}):
+            self._commits.observe(time.monotonic() - began)
         if self._full_until is not None:
             log.info("disk has room again")
         self._full_until = self._since = None
@@ -272,15 +287,28 @@ class Tracker:
 
     def gauges(self) -> dict[str, float]:
         """What Prometheus is told of this process."""
+        intakes = [source.intake for source in self._sources if source.intake is not None]
         values: dict[str, float] = {
             "posttrail_trackd_open_messages": len(self._correlator),
-            "posttrail_trackd_damaged_spool_lines": self.damaged,
+            "posttrail_trackd_damaged_spool_lines_total": self.damaged,
             "posttrail_trackd_silent_messages": self._silent,
+            "posttrail_trackd_unknown_lines_total": sum(each.tally.unknown for each in intakes),
+            "posttrail_trackd_forged_lines_total": sum(each.forged for each in intakes),
+            "posttrail_trackd_disk_full": int(self._full_until is not None),
         }
-        intakes = [source.intake for source in self._sources if source.intake is not None]
-        values["posttrail_trackd_unknown_lines"] = sum(each.tally.unknown for each in intakes)
-        values["posttrail_trackd_forged_lines"] = sum(each.forged for each in intakes)
-        return values
+        lines: Counter[str] = Counter()
+        lags: dict[str, float] = {}
+        for source in self._sources:
+            lines[source.stream] += source.lines
+            lags[source.stream] = max(lags.get(source.stream, 0.0), source.lag_s(_now_us()))
+        values |= {
+            f'posttrail_trackd_lines_total{{source="{name}"}}': count
+            for name, count in lines.items()
+        }
+        values |= {
+            f'posttrail_trackd_lag_seconds{{source="{name}"}}': lag for name, lag in lags.items()
+        }
+        return values | self._commits.samples("posttrail_trackd_commit_duration_seconds")
 
     def stop(self) -> None:
         """The last commit."""

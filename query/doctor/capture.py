@@ -105,10 +105,10 @@ def behind(facts: Facts, place: Place) -> Finding:
 def unknown(facts: Facts, seen: JournalSeen) -> Finding:
     """Does it understand the log?"""
     this = check("unknown-lines")
-    count = facts.gauges.get("posttrail_trackd_unknown_lines")
+    count = facts.gauges.get("posttrail_trackd_unknown_lines_total")
     if count is None:
         return this.unchecked("posttrail-trackd has left no gauges")
-    told = Seen("posttrail_trackd_unknown_lines", f"{count:,.0f} since its start")
+    told = Seen("posttrail_trackd_unknown_lines_total", f"{count:,.0f} since its start")
     if count > MANY_UNKNOWN and count > SHARE * LINES * seen.counted:
         return this.warning(
             "many lines of the mail log are not understood",
@@ -122,8 +122,8 @@ def lost(facts: Facts, place: Place) -> Finding:
     """Was anything seen and not kept?"""
     this = check("lost-records")
     names = ("posttrail_milter_lost_records_total", "posttrail_milter_spool_failing",
-             "posttrail_milter_callback_failures_total", "posttrail_trackd_damaged_spool_lines",
-             "posttrail_trackd_dropped_lines")  # fmt: skip
+             "posttrail_milter_callback_failures_total", "posttrail_trackd_damaged_spool_lines_total",
+             "posttrail_trackd_dropped_lines_total")  # fmt: skip
     known = {name: facts.gauges[name] for name in names if name in facts.gauges}
     if not known:
         return this.unchecked("the programs have left no gauges")

@@ -167,9 +167,15 @@ class Hookd:
         waiting, dead, oldest_us = self._state.read(state.figures)
         age_s = 0.0 if oldest_us is None else max(0.0, (clock_us() - oldest_us) / 1e6)
         return {
-            'posttrail_hookd_calls{outcome="taken"}': float(sum(each.taken for each in postmen)),
-            'posttrail_hookd_calls{outcome="failed"}': float(sum(each.failed for each in postmen)),
-            'posttrail_hookd_calls{outcome="given_up"}': float(sum(each.dead for each in postmen)),
+            'posttrail_hookd_calls_total{outcome="taken"}': float(
+                sum(each.taken for each in postmen)
+            ),
+            'posttrail_hookd_calls_total{outcome="failed"}': float(
+                sum(each.failed for each in postmen)
+            ),
+            'posttrail_hookd_calls_total{outcome="given_up"}': float(
+                sum(each.dead for each in postmen)
+            ),
             "posttrail_hookd_waiting": float(waiting),
             "posttrail_hookd_dead": float(dead),
             "posttrail_hookd_oldest_seconds": age_s,

@@ -2,7 +2,7 @@
 
 The front gives a request its id, holds it to the limits, asks once who it is from, and makes an
 answer of whatever is raised; every answer has the security headers. A module of handlers has
-``routes()``, and is named in ``_handlers``. Raises nothing.
+``routes()``, and is named in ``handlers``. Raises nothing.
 
 Log messages: "request failed" (error, with the request id), "answer broke off" (warning).
 """
@@ -20,7 +20,7 @@ import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request, cookie_parser
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from journal.store import DamagedStoreError
@@ -60,7 +60,11 @@ STREAMS: Final = frozenset({"/v1/events"})
 
 PUBLIC: Final = frozenset({"/healthz", "/readyz", "/openapi.json"})
 PUBLIC_BELOW: Final = ("/static/", "/link/")
-LINKER_PATHS: Final = frozenset({"/v1/links"})
+PATHS: Final = {
+    Role.LINKER: ({"/v1/links"}, "this caller may make links, and read nothing"),
+    Role.METRICS: ({"/metrics", "/metrics/domains"}, "this caller may read metrics, and no mail"),
+}
+"""Of callers that see no mail: where they may go, and what other places say."""
 
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self';"
@@ -70,10 +74,11 @@ _POLICY: Final = (
 
 def make(service: Service) -> "Front":
     """The application of a service."""
-    return Front(service, _handlers(service))
+    return Front(service, handlers())
 
 
-def _handlers(service: Service) -> list[BaseRoute]:
+def handlers() -> list[BaseRoute]:
+    """Every route there is."""
     return [
         *api.routes(),
         *tracing.routes(),
@@ -97,6 +102,11 @@ class Front:
         self.service = service
         self._router = Router(routes=list(routes), redirect_slashes=False)
         self._router.default = _nowhere
+        self._paths = {
+            route.endpoint: route.path.replace(":path}", "}")
+            for route in self._router.routes
+            if isinstance(route, Route)
+        }
         self._busy: Counter[str] = Counter()  # requests under way, by caller
         self._headers = security_headers(service.settings.query.frame_ancestors)
 
@@ -115,7 +125,12 @@ class Front:
             await self._answer(request, answer)
         finally:
             self.service.answered[f"{answer.status // 100}xx"] += 1
-            self.service.busy_s += time.monotonic() - begun
+            if request.url.path not in STREAMS:  # a stream is as long as its client wants
+                self.service.spent[self._route(scope)].observe(time.monotonic() - begun)
+
+    def _route(self, scope: Scope) -> str:
+        """The path of the handler that a request came to, for metrics."""
+        return self._paths.get(scope.get("endpoint", _nowhere), "none")
 
     async def _answer(self, request: Request, answer: "_Answer") -> None:
         try:
@@ -136,6 +151,10 @@ class Front:
     async def _handle(self, request: Request, answer: "_Answer") -> None:
         _check_size(request)
         limited = _Limited(request.receive)
+        if metrics.is_port(request):
+            metrics.check_port(request)
+            await self._router(request.scope, limited, answer)
+            return
         if is_public(request.url.path):
             await self._router(request.scope, limited, answer)
             return
@@ -221,8 +240,9 @@ def _check_size(request: Request) -> None:
 
 
 def _check_role(caller: Caller, path: str) -> None:
-    if caller.role is Role.LINKER and path not in LINKER_PATHS:
-        raise Problem(Kind.FORBIDDEN, "this caller may make links, and read nothing")
+    paths, sentence = PATHS.get(caller.role, ({path}, ""))
+    if path not in paths:
+        raise Problem(Kind.FORBIDDEN, sentence)
 
 
 async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:

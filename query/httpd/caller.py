@@ -17,6 +17,7 @@ class Role(Enum):
     DOMAIN = "domain"  # one or more domains, perhaps mailboxes too
     MAILBOX = "mailbox"
     LINKER = "linker"  # may make links for mailboxes, and read nothing
+    METRICS = "metrics"  # may read metrics, and no mail
 
 
 class How(Enum):

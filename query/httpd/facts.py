@@ -14,6 +14,7 @@ class Door(Enum):
     QUERYD = "queryd"  # the Unix socket of this machine's users
     PROXY = "proxy"  # that of a reverse proxy, whose user header is believed
     TCP = "tcp"  # a loopback port: links and tokens only
+    METRICS = "metrics"  # a loopback port: /metrics for everybody, and nothing else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What a login, a token or a proxy's user may see, spelled as in [users] of posttrail.toml.
 
-A grant is a list of addresses and @domains. A token may also have ``operator`` or ``links``. Pure.
+A grant is a list of addresses and @domains. A token may also have ``operator``, ``links`` or
+``metrics``. Pure.
 Raises UsageError for a spelling that means nothing.
 """
 
@@ -14,6 +15,7 @@ from query.scope import Scope
 
 OPERATOR: Final = "operator"
 LINKS: Final = "links"
+METRICS: Final = "metrics"
 MOST: Final = 320
 """Letters of an address: 64 and 255 octets, and the "@" (RFC 5321 4.5.3.1)."""
 
@@ -31,11 +33,13 @@ def nothing(delimiters: bytes) -> Scope:
 
 
 def parse(text: str, delimiters: bytes) -> Grant:
-    """The grant of ``operator``, ``links`` or ``alice@example.com,@example.net``."""
+    """The grant of ``operator``, ``links``, ``metrics`` or ``alice@example.com,@example.net``."""
     if text == OPERATOR:
         return Grant(Role.OPERATOR, Scope.all(delimiters=delimiters))
     if text == LINKS:
         return Grant(Role.LINKER, nothing(delimiters))
+    if text == METRICS:
+        return Grant(Role.METRICS, nothing(delimiters))
     return of([part.strip() for part in text.split(",")], delimiters=delimiters)
 
 

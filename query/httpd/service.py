@@ -14,6 +14,7 @@ from anyio import CapacityLimiter
 from starlette.requests import Request
 
 from posttrail.config import Config
+from posttrail.metrics import QUERIES_S, ROUTES, Histogram
 from query.answers import Answers
 from query.httpd.audit import Audit
 from query.httpd.audited import Audited
@@ -21,6 +22,7 @@ from query.httpd.caller import Caller, Role
 from query.httpd.hub import Hub
 from query.httpd.identity import Identity
 from query.httpd.keeper import Keeper
+from query.httpd.ledger import Ledger
 from query.local import Within
 from query.trace.limits import Limits
 
@@ -47,7 +49,9 @@ class Service:
             delimiters=settings.query.delimiters,
         )
         self.answered: Counter[str] = Counter()  # requests by the class of their status: "2xx"
-        self.busy_s = 0.0  # their time, summed
+        self.spent = {route: Histogram(QUERIES_S) for route in ROUTES}  # their time
+        self.verdicts: Counter[tuple[str, str]] = Counter()  # by verdict and who said so
+        self.ledger = Ledger(identity.state)
         self.hub = Hub(keeper)
         self.traces = Limits(settings.trace.per_minute, time.monotonic)
         self._limiter: CapacityLimiter | None = None
@@ -79,11 +83,12 @@ class Service:
     def gauges(self) -> dict[str, float]:
         """What Prometheus is told of this process."""
         told = {
-            f'posttrail_queryd_requests{{class="{each}xx"}}': float(self.answered[f"{each}xx"])
+            f'posttrail_queryd_requests_total{{class="{each}xx"}}': float(
+                self.answered[f"{each}xx"]
+            )
             for each in range(2, 6)
         }
         return told | {
-            "posttrail_queryd_busy_seconds": self.busy_s,
             "posttrail_queryd_streams": float(self.hub.count),
             "posttrail_queryd_days_excluded": float(len(self.keeper.excluded)),
             "posttrail_queryd_written_seconds": time.time(),

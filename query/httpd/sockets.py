@@ -1,8 +1,9 @@
 """The sockets that posttrail-queryd listens on: systemd's, else our own.
 
-sd_listen_fds(3): LISTEN_FDS with names ``queryd``, ``proxy``, ``tcp`` (FileDescriptorName=). A Unix
-socket of our own is made as 0600 under another name, given its group and mode, and then
-renamed: nobody can connect before it is as it shall be. Raises UnavailableError, ConfigError.
+sd_listen_fds(3): LISTEN_FDS with names ``queryd``, ``proxy``, ``tcp``, ``metrics``
+(FileDescriptorName=). A Unix socket of our own is made as 0600 under another name, given its
+group and mode, and then renamed: nobody can connect before it is as it shall be. Raises
+UnavailableError, ConfigError.
 """
 
 import grp
@@ -45,7 +46,9 @@ def listeners(settings: Config) -> list[Listener]:
         if query.proxy_socket and Door.PROXY not in have:
             found.append(unix(Path(query.proxy_socket), Door.PROXY, ""))
         if query.tcp and Door.TCP not in have:
-            found.append(tcp(query.tcp))
+            found.append(tcp(query.tcp, Door.TCP))
+        if query.metrics and Door.METRICS not in have:
+            found.append(tcp(query.metrics, Door.METRICS))
     except BaseException:
         close(found)
         raise
@@ -66,7 +69,7 @@ def _door(name: str) -> Door:
     except ValueError:
         raise ConfigError(
             f"systemd passed a socket named {name!r};"
-            " set FileDescriptorName= to queryd, proxy or tcp"
+            " set FileDescriptorName= to queryd, proxy, tcp or metrics"
         ) from None
 
 
@@ -98,7 +101,7 @@ def _settle(path: Path, group: str, mode: int) -> None:
     path.chmod(mode)
 
 
-def tcp(address: str) -> Listener:
+def tcp(address: str, door: Door) -> Listener:
     """A port of this machine alone."""
     host, port = loopback(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -110,7 +113,7 @@ def tcp(address: str) -> Listener:
         made.close()
         raise UnavailableError(f"{address}: {error.strerror}") from None
     made.listen(BACKLOG)
-    return Listener(made, Door.TCP, None)
+    return Listener(made, door, None)
 
 
 def close(all_of_them: list[Listener]) -> None:

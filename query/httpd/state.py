@@ -1,4 +1,6 @@
-"""posttrail-queryd's own memory: one SQLite file with tokens, used links, sessions and the audit.
+"""posttrail-queryd's own memory: one SQLite file.
+
+It has tokens, used links, sessions, the audit, and what counters were exported last.
 
 The file is 0600 and made by whoever serves (sqlite3 gives its -wal and -shm the same owner and
 mode); ``PRAGMA user_version`` says which migrations it has. What needs no state never waits for
@@ -44,6 +46,12 @@ MIGRATIONS: Final = (
     ) WITHOUT ROWID;
     CREATE INDEX audit_owner_at ON audit_owner (at_us);
     CREATE INDEX audit_many ON audit (at_us) WHERE many;
+    """,
+    """
+    CREATE TABLE exported (
+        journal TEXT NOT NULL, series TEXT NOT NULL, value INTEGER NOT NULL,
+        PRIMARY KEY (journal, series)
+    ) WITHOUT ROWID;
     """,
 )
 """One script a version; a script that was released is never changed."""

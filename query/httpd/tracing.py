@@ -59,7 +59,12 @@ async def traced(
         raise Problem(Kind.TOO_MANY, "too many traces", {"Retry-After": str(math.ceil(wait_s))})
     if not may_ask(question.address, who.scope, asked_.settings.mta.local_domains):
         raise problem.not_found()
-    found = await asked_.wait_for_trace(lambda: _asked(asked_, question, who.name))
+    try:
+        found = await asked_.wait_for_trace(lambda: _asked(asked_, question, who.name))
+    except Exception:
+        asked_.verdicts["failed", "none"] += 1
+        raise
+    asked_.verdicts[found.root.verdict.value, found.root.source.value] += 1
     visible = seen(found, who.scope)
     if visible is None:
         raise problem.not_found()

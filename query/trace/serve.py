@@ -172,9 +172,9 @@ class Server:
         """What Prometheus is told."""
         with self._lock:
             return {
-                "posttrail_traced_answered_requests": self._counted.answered,
-                "posttrail_traced_refused_requests": self._counted.refused,
-                "posttrail_traced_failed_requests": self._counted.failed,
+                "posttrail_traced_answered_requests_total": self._counted.answered,
+                "posttrail_traced_refused_requests_total": self._counted.refused,
+                "posttrail_traced_failed_requests_total": self._counted.failed,
                 "posttrail_traced_busy_workers": len(self._since),
             }
 

@@ -291,7 +291,7 @@ def test_the_sockets_are_those_of_the_configuration() -> None:
 def test_queryd_knows_the_sockets_of_the_examples(name: str) -> None:
     found = unit(f"examples/{name}")
     assert found["Service"] == ["posttrail-queryd.service"]
-    assert found["FileDescriptorName"][0] in {Door.PROXY.value, Door.TCP.value}
+    assert found["FileDescriptorName"][0] in {Door.PROXY.value, Door.TCP.value, Door.METRICS.value}
 
 
 @needs_systemd

@@ -77,6 +77,8 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         recipient_delimiter = "-"
         streams = 3
         audit_days = 7
+        metrics = "127.0.0.1:9467"
+        metrics_domains = ["example.com"]
         [users]
         alice = ["alice@example.com", "@example.net"]
         """

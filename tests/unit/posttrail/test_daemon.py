@@ -144,11 +144,20 @@ def test_a_lock_is_held_by_one_and_names_its_holder(tmp_path: Path) -> None:
 
 def test_gauges_are_prometheus_text_that_others_may_read(tmp_path: Path) -> None:
     path = tmp_path / "milterd.prom"
-    daemon.write_prom(path, {"posttrail_queue_records": 1})
-    daemon.write_prom(path, {"posttrail_queue_records": 3, 'posttrail_x{a="b"}': 0.5})
+    name = "posttrail_trackd_commit_duration_seconds"
+    daemon.write_prom(path, {"posttrail_milter_queue_records": 1})
+    told = {
+        "posttrail_milter_queue_records": 3,
+        f'{name}_bucket{{le="+Inf"}}': 1,
+        f"{name}_sum": 0.5,
+    }
+    daemon.write_prom(path, {**told, "posttrail_milter_records_total": 9})
     assert path.read_text() == (
-        "# TYPE posttrail_queue_records gauge\nposttrail_queue_records 3\n"
-        '# TYPE posttrail_x gauge\nposttrail_x{a="b"} 0.5\n'
+        "# TYPE posttrail_milter_queue_records gauge\nposttrail_milter_queue_records 3\n"
+        f'# TYPE {name} histogram\n{name}_bucket{{le="+Inf"}} 1\n{name}_sum 0.5\n'
+        "# TYPE posttrail_milter_records_total counter\nposttrail_milter_records_total 9\n"
     )
     assert path.stat().st_mode & 0o777 == 0o644
     assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(KeyError):
+        daemon.write_prom(path, {"posttrail_undeclared": 1})

@@ -8,6 +8,7 @@ import pytest
 
 from milterd import main as milterd
 from milterd.track import main as trackd
+from posttrail import metrics
 from query.hooks import main as hookd
 from query.httpd import main as queryd
 from query.trace import serve as traced
@@ -93,3 +94,15 @@ def test_every_log_message_is_named(program: str) -> None:
     words = {stem for path in SOURCES[program] for stem in stems(path)}
     assert len(words) >= 5
     assert {stem for stem in words if stem not in page} == set()
+
+
+def test_every_metric_is_named_with_its_type_and_its_labels() -> None:
+    page = section("posttrail-queryd", "METRICS")
+    for family in metrics.FAMILIES:
+        labels = f" {{{', '.join(family.labels)}}}" if family.labels else ""
+        assert f'.BR {family.name} "{" "}{family.kind.value}{labels}"\n{family.help}\n' in page
+        for name, values in family.labels.items():
+            if values and name not in ("route", "status", "reason", "version", "domain"):
+                assert ", ".join(values) in page, (family.name, name)
+    named = set(re.findall(r"\bposttrail_\w+", page))
+    assert named == {family.name for family in metrics.FAMILIES}

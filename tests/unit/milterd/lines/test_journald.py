@@ -448,7 +448,7 @@ def test_trackd_follows_journald(settings: config.Config, file: Path) -> None:
     write(file, [forged])
     with Writer.open(settings.journal.directory) as writer:
         tracker = make(settings, writer)
-        until(tracker, lambda: tracker.gauges()["posttrail_trackd_forged_lines"] == 1)
+        until(tracker, lambda: tracker.gauges()["posttrail_trackd_forged_lines_total"] == 1)
         tracker.stop()
     found = messages(settings)
     assert sorted(row.status for one in found for row in one.rows) == [0, 4]

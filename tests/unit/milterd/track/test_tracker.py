@@ -376,7 +376,7 @@ def test_our_own_log_is_not_followed_by_ourselves(
                 turns += 1
                 assert turns < 50
             assert tracker.damaged == 3
-            assert tracker.gauges()["posttrail_trackd_unknown_lines"] == 0
+            assert tracker.gauges()["posttrail_trackd_unknown_lines_total"] == 0
             tracker.stop()
     finally:
         logging.getLogger("milterd").removeHandler(handler)

@@ -78,7 +78,7 @@ def test_a_follower_that_is_far_behind(place: Place, bytes_behind: int, state: S
      (801, 10_000, State.WARNING)],
 )  # fmt: skip
 def test_a_hundredth_of_the_lines_may_be_unknown(unknown: int, messages: int, state: State) -> None:
-    facts = capture.Facts(runs=True, gauges={"posttrail_trackd_unknown_lines": unknown})
+    facts = capture.Facts(runs=True, gauges={"posttrail_trackd_unknown_lines_total": unknown})
     assert capture.unknown(facts, JournalSeen(why_not="", counted=messages)).state is state
     assert capture.unknown(capture.Facts(runs=True), JournalSeen()).state is State.UNCHECKED
 

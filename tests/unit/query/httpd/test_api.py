@@ -274,10 +274,10 @@ def test_metrics_are_gauges_and_no_text_of_mail(shelf: Shelf, ask: "Ask") -> Non
     fill(shelf)
     client = ask()
     (shelf.directory.parent / "trackd.prom").write_text(
-        "# TYPE posttrail_lag_seconds gauge\nposttrail_lag_seconds 1.5\n<script>\n"
+        "# TYPE posttrail_trackd_open_messages gauge\nposttrail_trackd_open_messages 15\n<script>\n"
     )
     text = client.get("/metrics").text
-    assert "posttrail_lag_seconds 1.5\n" in text
+    assert "posttrail_trackd_open_messages 15.0\n" in text
     assert "script" not in text
     assert 'posttrail_gauges_age_seconds{program="trackd"}' in text
     assert ROOT.uid == 0

@@ -77,7 +77,7 @@ def test_a_question_gets_its_trace(path: Path) -> None:
     question = Question(address="j\u00fcrgen@b\u00fccher.example", sender="", entry="submission")
     with serving(path) as server:
         assert ask(path, question) == answer(question)
-        assert server.gauges()["posttrail_traced_answered_requests"] == 1
+        assert server.gauges()["posttrail_traced_answered_requests_total"] == 1
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert not path.exists()
 
@@ -137,7 +137,7 @@ def test_one_caller_may_ask_so_often(path: Path) -> None:
         with pytest.raises(AnsweredError, match="ask again in") as caught:
             ask(path, Question(address="a@b.example"))
         assert caught.value.exit_code == 75
-        assert server.gauges()["posttrail_traced_refused_requests"] == 1
+        assert server.gauges()["posttrail_traced_refused_requests_total"] == 1
 
 
 def test_several_are_worked_at_together_and_no_more(path: Path) -> None:
