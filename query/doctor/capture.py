@@ -121,9 +121,11 @@ def unknown(facts: Facts, seen: JournalSeen) -> Finding:
 def lost(facts: Facts, place: Place) -> Finding:
     """Was anything seen and not kept?"""
     this = check("lost-records")
-    names = ("posttrail_milter_lost_records_total", "posttrail_milter_spool_failing",
-             "posttrail_milter_callback_failures_total", "posttrail_trackd_damaged_spool_lines_total",
-             "posttrail_trackd_dropped_lines_total")  # fmt: skip
+    names = (
+        "posttrail_milter_lost_records_total", "posttrail_milter_spool_failing",
+        "posttrail_milter_callback_failures_total", "posttrail_trackd_dropped_lines_total",
+        "posttrail_trackd_damaged_spool_lines_total",
+    )  # fmt: skip
     known = {name: facts.gauges[name] for name in names if name in facts.gauges}
     if not known:
         return this.unchecked("the programs have left no gauges")
