@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,13 @@ def test_every_python_file_belongs_to_a_layer() -> None:
     outside = {"tests", "typings", "build"}
     tracked = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("[a-z]*/**/*.py")}
     assert tracked - outside <= set(MAY_IMPORT)
+
+
+def test_every_package_is_installed() -> None:
+    """A folder that pyproject.toml leaves out works here, and fails where posttrail is installed."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    packages = {path.rpartition("/")[0].replace("/", ".") for path in SOURCES}
+    assert sorted(packages) == sorted(listed)
 
 
 def test_traced_never_loads_lmdb() -> None:
