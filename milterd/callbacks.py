@@ -294,11 +294,12 @@ def _recover(kind: type[BaseException], error: BaseException, places: TracebackT
     It decodes the client's name, HELO and the names of header fields strictly, before any code of
     ours runs, and reports here. Once a transaction runs it was a field's name, which tells nothing.
     """
-    connection = _current.get()
-    if not isinstance(error, UnicodeDecodeError) or connection is None:
+    if not isinstance(error, UnicodeDecodeError):
         log.error("exception outside of the callbacks", exc_info=(kind, error, places))
-    elif connection.transaction is None:
-        log.debug("bytes that are not UTF-8 in a name")
+        return
+    log.debug("bytes that are not UTF-8 in a name")
+    connection = _current.get()  # None: before anything of ours has run
+    if connection is not None and connection.transaction is None:
         text = error.object.decode("utf-8", "surrogateescape")
         known = connection.session
         connection.session = known._replace(helo=text) if known.name else known._replace(name=text)

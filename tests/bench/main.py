@@ -42,6 +42,7 @@ BENCHES: Final = {
     "prune": "tests.bench.storing:prune",
     "milter": "tests.bench.milters:direct",
     "postfix": "tests.bench.milters:through_postfix",
+    "cost": "tests.bench.cost:measure",
     "latency": "tests.bench.latency:measure",
     "trace": "tests.bench.trace:measure",
     "serve": "tests.bench.serving:measure",

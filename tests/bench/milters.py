@@ -36,7 +36,7 @@ _SCRIPTS: Final = {
     _ANSWERING: ("pymilter_class.py", "envrcpt"),
     _MODULE: ("pymilter_noop.py",),
 }
-_SETTINGS: Final = (
+SETTINGS: Final = (
     "mynetworks = 127.0.0.0/8",
     "transport_maps =",
     "default_transport = discard:bench",
@@ -44,7 +44,7 @@ _SETTINGS: Final = (
     "smtpd_sender_restrictions =",
     "smtpd_recipient_restrictions =",
 )
-_SINKS: Final = dict.fromkeys(("accepts", "greylists", "full", "unknown", "refuses"), 9)
+SINKS: Final = dict.fromkeys(("accepts", "greylists", "full", "unknown", "refuses"), 9)
 
 
 def _milter(bench: Bench, stack: ExitStack, name: str, socket: Path, log: Path) -> Service:
@@ -90,11 +90,11 @@ def direct(bench: Bench) -> list[Line]:
                 if turn:  # the first is to warm up
                     speeds[name].append(speed)
                     cpu[name].append((cpu_s(services[name].pid) - used) / messages * 1e6)
-        _check_spool(sockets[_OURS].parent / "state" / "spool", recorded)
+        check_spool(sockets[_OURS].parent / "state" / "spool", recorded)
     return [_direct_line(name, speeds, cpu) for name in names[1:]]
 
 
-def _check_spool(spool: Path, sent: int) -> None:
+def check_spool(spool: Path, sent: int) -> None:
     """A recorder that drops records is fast and useless."""
     wait_for(lambda: _recorded(spool) >= sent, f"{sent} records in the spool", seconds=5)
     if _recorded(spool) != sent:
@@ -137,11 +137,11 @@ class Side:
     def __init__(self, bench: Bench, stack: ExitStack, name: str) -> None:
         self.name = name
         place = fresh(bench.work / f"postfix-{'ours' if name == _OURS else 'noop'}")
-        self.lab = Lab(place, sinks=_SINKS)
+        self.lab = Lab(place, sinks=SINKS)
         self.lab.prepare()
         # Not Lab's ``settings``: each line said twice is a warning, and enough of them,
         # logged before postlogd serves its socket, keep Postfix from starting at all.
-        command = [tool("postconf", "postfix"), "-c", str(place / "etc"), "-e", *_SETTINGS]
+        command = [tool("postconf", "postfix"), "-c", str(place / "etc"), "-e", *SETTINGS]
         subprocess.run(command, check=True, capture_output=True)
         self.lab.log.touch()
         self.journal = self.lab.milter_socket.parent / "state" / "journal"

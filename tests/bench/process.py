@@ -151,7 +151,7 @@ class Service:
             self._process.kill()
             self._process.wait()
 
-    def ready(self, reached: Callable[[], bool], what: str) -> None:
+    def ready(self, reached: Callable[[], bool], what: str, *, seconds: float = 30.0) -> None:
         """Wait until it serves; ProgramError with its last words when it ends instead."""
 
         def look() -> bool:
@@ -159,4 +159,4 @@ class Service:
                 raise ProgramError(f"{what}: {last_words(self._errors)}")
             return reached()
 
-        wait_for(look, what)
+        wait_for(look, what, seconds=seconds)

@@ -15,7 +15,7 @@ import pytest
 from tests.bench.milter_client import drive
 from tests.integration.milterd_process import Milterd, Start, start
 from tests.settled import wait_until
-from tests.soak.sizes import descriptors, memory_mib
+from tests.soak.sizes import descriptors, memory_mib, sessions
 
 pytest.importorskip("milter")
 __all__ = ["start"]
@@ -59,7 +59,7 @@ def soaked(milterd: Milterd, messages: int, step: int) -> list[Sample]:
     for first in range(0, messages, step):
         drive(milterd.socket, step, first=first)
         wait_until(_all_recorded(spool, first + step))
-        wait_until(lambda: not _sessions(milterd))
+        wait_until(lambda: sessions(milterd.socket) == 0)
         threads = len(os.listdir(f"/proc/{pid}/task"))
         samples.append(Sample(first + step, *memory_mib(pid), descriptors(pid), threads))
     return samples
@@ -67,13 +67,6 @@ def soaked(milterd: Milterd, messages: int, step: int) -> list[Sample]:
 
 def _all_recorded(spool: Spool, expected: int) -> Callable[[], bool]:
     return lambda: spool.records() == expected
-
-
-def _sessions(milterd: Milterd) -> list[str]:
-    """Connections that libmilter has not closed yet."""
-    lines = Path("/proc/net/unix").read_text().splitlines()
-    found = [line for line in lines if line.endswith(f" {milterd.socket}")]
-    return found[1:]  # the first one listens
 
 
 def judge(samples: list[Sample], capsys: pytest.CaptureFixture[str], seconds: float) -> None:
