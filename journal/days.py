@@ -140,13 +140,13 @@ def compact(directory: Path, name: str, opened: Store, gid: int | None) -> bool:
         opened.copy_to(new)
         Store(new, store.DAY_DATABASES, writable=True, gid=gid).close()
         sync_directory(new)
-        exchanged = _exchange(new, directory / name)
+        exchanged = exchange(new, directory / name)
         sync_directory(directory)
         shutil.rmtree(new)
     return exchanged
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def exchange(one: Path, other: Path) -> bool:
     """renameat2(2): a reader finds one or the other under the name, never nothing."""
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     at_cwd, exchange = -100, 2

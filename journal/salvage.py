@@ -134,6 +134,17 @@ class Salvage:
         return None
 
 
+def transaction(path: Path) -> int | None:
+    """The number of the last transaction of an environment; None where no meta page says."""
+    file = os.open(path / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = _page_size(file)
+        found = [meta[0] for number in (0, 1) if (meta := _meta(file, size, number)) is not None]
+    finally:
+        os.close(file)
+    return max(found, default=None)
+
+
 def _nodes(
     chunk: bytes, at: int, size: int, *, sub: bool = False
 ) -> Iterator[tuple[bytes, bool, int, int]]:

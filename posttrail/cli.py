@@ -39,6 +39,8 @@ VERBS: Final[dict[str, Verb]] = {
     "explain-line": Verb("milterd.track.explain_line:verb", "What a log line is understood as."),
     "check": Verb("query.check:check", "Read the whole journal and name damage."),
     "rebuild": Verb("milterd.track.rebuild_verb:rebuild", "Fill a damaged day again."),
+    "backup": Verb("milterd.track.backup_verb:backup", "Copy the journal while it is written."),
+    "restore": Verb("milterd.track.backup_verb:restore", "Put a backup in place."),
     "trace": Verb("query.trace.verb:trace", "The path that mail to an address will take."),
     "token": Verb("query.token_verb:verb", "Make, list and revoke tokens for programs."),
     "link": Verb("query.link_verb:verb", "A link that opens one mailbox's page, once."),
