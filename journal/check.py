@@ -66,6 +66,8 @@ def check_part(directory: Path, name: str) -> Part:
     if name == days.STATE:
         with Store(directory / name, store.STATE_DATABASES, writable=False) as state:
             found = len(Coverage(state.every(b"v")).pairs())
+            if not sums.key_is_known(state, days.read_key(directory)):
+                raise days.WrongKeyError(directory)
             for database in store.STATE_DATABASES:
                 for pairs in state.chunks(database):
                     if database in (b"p", b"k"):

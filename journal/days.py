@@ -44,6 +44,15 @@ _FORMAT_TEXT: Final = re.compile(r"posttrail-journal (\d{1,9})\n")
 _KEY_BYTES: Final = 32
 
 
+class WrongKeyError(UnavailableError):
+    """The journal was written with another key than the one in KEY."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(
+            f"journal damaged: {directory}/KEY is not the key of this journal; bring back that file"
+        )
+
+
 def create(directory: Path, gid: int | None) -> None:
     """Make what a journal needs where it is missing; leave alone what is there."""
     with _writing(directory):
@@ -76,6 +85,8 @@ def check_format(directory: Path) -> None:
     """Refuse what is not a journal this release can read."""
     found = _FORMAT_TEXT.fullmatch(_read(directory, "FORMAT"))
     if found is None:
+        raise UnavailableError(f"journal damaged: {directory}/FORMAT says no format")
+    if int(found[1]) < 1:
         raise UnavailableError(f"journal damaged: {directory}/FORMAT says no format")
     if int(found[1]) > FORMAT:
         raise JournalFormatError(int(found[1]), FORMAT)

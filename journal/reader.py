@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple, Self
 
-from journal import codec, days, hits, retention, store
+from journal import codec, days, hits, retention, store, sums
 from journal.address import fold, mailbox
 from journal.counters import Totals, totals_of
 from journal.coverage import Coverage
@@ -75,7 +75,8 @@ class Reader:
         self._touching = touching  # told the name of a day before it is opened
         self._checkpoint = checkpoint  # called before a message is read; may raise
         days.check_format(directory)
-        self._keyer = Keyer(days.read_key(directory))
+        key = days.read_key(directory)
+        self._keyer = Keyer(key)
         self._lock = Lock()
         self._open_days: dict[int, Store] = {}
         self._present: list[int] = []
@@ -83,6 +84,9 @@ class Reader:
         self._refreshed = 0.0
         self._leaving: list[tuple[float, Store]] = []
         self._state = Store(directory / days.STATE, store.STATE_DATABASES, writable=False)
+        if not sums.key_is_known(self._state, key):
+            self._state.close()
+            raise days.WrongKeyError(directory)
 
     @classmethod
     def open(
@@ -260,9 +264,9 @@ class Reader:
         # Days first: one that is dropped meanwhile is then named by the newer state.
         by_day = {day.number: retention.sums(day.store) for day in self._days_from(0)}
         totals, gone = retention.dropped(self._state)
-        for number, sums in by_day.items():
+        for number, counted in by_day.items():
             if number not in gone:
-                totals += sums
+                totals += counted
         return totals
 
     def hourly(self, since_us: int = 0, until_us: int = ALWAYS) -> dict[tuple[int, str], int]:

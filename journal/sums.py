@@ -2,13 +2,17 @@
 
 A flipped bit in a position would have lines skipped, and LMDB has no checksums. In ``k``, under
 NUL, the database's name and the name: CRC-32 (as in zlib), 4 bytes. A value without one, of an
-older release, is taken as it is. Raises ``DamagedStoreError``.
+older release, is taken as it is. Under NUL, ``key``: that of the key in ``KEY``, a flipped bit of
+which would have everything looked for in the wrong place. Raises ``DamagedStoreError``.
 """
 
 from collections.abc import Mapping
+from typing import Final
 from zlib import crc32
 
 from journal.store import DamagedStoreError, Pairs, Store
+
+_OF_KEY: Final = b"\0key"
 
 
 def of(positions: Mapping[bytes, bytes], contexts: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
@@ -18,6 +22,17 @@ def of(positions: Mapping[bytes, bytes], contexts: Mapping[bytes, bytes]) -> dic
         for database, values in ((b"p", positions), (b"k", contexts))
         for name, value in values.items()
     }
+
+
+def key_is_known(state: Store, key: bytes) -> bool:
+    """Whether the journal was written with this key; where nothing says so, it is taken for it."""
+    kept = state.get(b"k", _OF_KEY)
+    return kept is None or int.from_bytes(kept, "big") == crc32(key)
+
+
+def of_key(key: bytes) -> tuple[bytes, bytes]:
+    """By which a key is known again."""
+    return _OF_KEY, crc32(key).to_bytes(4, "big")
 
 
 def get(state: Store, database: bytes, name: bytes) -> bytes | None:

@@ -125,12 +125,20 @@ class Writer:
     def _start(self) -> None:
         suspects = self._touching.suspects
         self.bad_days += days.put_aside_damaged(self._directory, suspects)
+        self._check_key()
         retention.finish(self._directory, self._state)
         self._coverage = Coverage(self._state.every(b"v"))
         self._covered = self._coverage.pairs()
         for day in days.present(self._directory):
             self._first_look(day)
         self.recycle()
+
+    def _check_key(self) -> None:
+        """With another key every message would be looked for in vain, and made again."""
+        if not sums.key_is_known(self._state, self._key):
+            raise days.WrongKeyError(self._directory)
+        if self._state.get(b"k", sums.of_key(self._key)[0]) is None:
+            self._state.apply({b"k": Change((), [sums.of_key(self._key)])})
 
     def _first_look(self, day: int) -> None:
         """Learn a day's last change number; what LMDB refuses to open is put aside."""

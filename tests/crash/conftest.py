@@ -1,6 +1,7 @@
 """A pair of feeds, mail log and spool, recorded once from a private Postfix under load.
 
-``feeds``  the recording; ``old``  a journal of earlier days; ``truth``  what both must come to.
+``feeds``  the recording; ``old``  a journal of earlier days; ``truth``  what both must come
+to; ``part``  the beginning of the recording.
 """
 
 import os
@@ -23,6 +24,8 @@ LOAD = 300
 """Messages of each of the four ways that a session sends."""
 
 WAIT_S = 120.0
+
+LINES = 1_500  # of the feeds, where a test reads them hundreds of times
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +73,19 @@ def truth(feeds: Path, old: Path, old_logs: Path, tmp_path_factory: pytest.TempP
     replay.append(pieces(feeds))
     assert replay.bring(old_logs / "handed.log") == 0
     return replay.whole()
+
+
+@pytest.fixture(scope="session")
+def part(feeds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The beginning of the feeds, as feeds."""
+    found = tmp_path_factory.mktemp("part")
+    (found / "spool").mkdir()
+    (found / "spool" / "current").touch()
+    (found / "posttrail.toml").write_bytes((feeds / "posttrail.toml").read_bytes())
+    for piece in pieces(feeds)[:LINES]:
+        with (found / piece.file).open("ab") as file:
+            file.write(piece.data)
+    return found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,8 +7,6 @@ without any sync must lose something, else these tests could not see a loss.
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import shutil
 import sqlite3
@@ -25,16 +23,14 @@ from journal import check
 from journal.writer import Writer
 from milterd.spool import SpoolWriter, parse_line, segments
 from posttrail import config
-from posttrail.errors import PosttrailError
 from query.httpd.state import State
 from tests.crash.acked import RECORDS, SEGMENT, mark
 from tests.crash.disk import TRACE, Disk, calls
 from tests.crash.figures import Clock, tell
-from tests.crash.replay import Replay, Told, differences, pieces, take_all, told
+from tests.crash.replay import Replay, Told, differences, take_all, told
+from tests.crash.trials import Trials
 
 ROOT = Path(__file__).resolve().parents[2]
-LINES = 1_500  # of the feeds: each cut reads what is left of them
-ABREAST = 2
 
 
 class Cut(NamedTuple):
@@ -70,7 +66,14 @@ def cut(
     ours = [n for n, call in enumerate(played) if call.path.startswith(f"{directory}/disk/")]
     instants = Counter(chance.choice(ours) for _ in range(count))
     disk, acked = Disk(directory / "disk"), list[str]()
-    trials = Trials(judge)
+
+    def judge_and_clear(trial: Cut) -> list[str]:
+        wrong = judge(trial)
+        if not wrong:
+            shutil.rmtree(trial.place)
+        return wrong
+
+    trials = Trials(judge_and_clear)
     for number, call in enumerate(played):
         disk.play(call)
         if call.path == f"{directory}/acked" and call.name == "write":
@@ -78,72 +81,11 @@ def cut(
         for _ in range(instants[number]):
             place = directory / f"cut{trials.begun}"
             disk.write_out(place, chance)
-            trials.begin(Cut(place, list(acked), trials.begun % thorough == 0))
+            trials.begin(place.name, Cut(place, list(acked), trials.begun % thorough == 0))
     return trials.end()
 
 
-class Trials:
-    """Each in a process of its own, since a damaged page would be the end of it; some abreast."""
-
-    def __init__(self, judge: Callable[[Cut], list[str]]) -> None:
-        self._judge = judge
-        self._running: dict[int, tuple[Path, int]] = {}
-        self.begun = 0
-        self._wrong: list[str] = []
-
-    def begin(self, trial: Cut) -> None:
-        while len(self._running) >= ABREAST:
-            self._wait()
-        reading, writing = os.pipe()
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            words = ["it raised"]
-            try:
-                devnull = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(devnull, 1)
-                os.dup2(devnull, 2)
-                words = self._judge(trial)
-            except (PosttrailError, OSError, AssertionError, LookupError, ValueError) as error:
-                words = [repr(error)]
-            finally:
-                os.write(writing, json.dumps(words)[:60_000].encode())
-                os._exit(0)
-        os.close(writing)
-        self._running[child] = (trial.place, reading)
-        self.begun += 1
-
-    def end(self) -> list[str]:
-        while self._running:
-            self._wait()
-        return self._wrong
-
-    def _wait(self) -> None:
-        child = next(iter(self._running))
-        place, reading = self._running.pop(child)
-        with os.fdopen(reading) as pipe:
-            text = pipe.read()
-        _, status = os.waitpid(child, 0)
-        words = json.loads(text) if text else [f"signal {status}"]
-        self._wrong += [f"{place.name}: {word}" for word in words]
-        if not words:
-            subprocess.run(("rm", "-r", str(place)), check=True)
-
-
 # -- the journal -------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def part(feeds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The beginning of the feeds, as feeds."""
-    found = tmp_path_factory.mktemp("part")
-    (found / "spool").mkdir()
-    (found / "spool" / "current").touch()
-    (found / "posttrail.toml").write_bytes((feeds / "posttrail.toml").read_bytes())
-    for piece in pieces(feeds)[:LINES]:
-        with (found / piece.file).open("ab") as file:
-            file.write(piece.data)
-    return found
 
 
 def journal_cut(
