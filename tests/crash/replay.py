@@ -68,11 +68,11 @@ def _stamp(raw: bytes) -> int:
         return int(datetime.strptime(text, "%Y %b %d %H:%M:%S").astimezone().timestamp() * 1e6)
 
 
-def old_log(days_ago: int) -> bytes:
+def old_log(days_ago: int, *, messages: int = MESSAGES) -> bytes:
     """Plain deliveries of one earlier day, by Postfix."""
     begin = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0)
     lines = []
-    for number in range(MESSAGES):
+    for number in range(messages):
         at = begin - timedelta(days=days_ago) + timedelta(seconds=number)
         name = f"0D{days_ago:02X}{number:04X}"
         for program_, text in (

@@ -9,23 +9,26 @@ change log, counters) is put aside by whoever ran it. Then spool and log give al
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import sqlite3
+import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from journal import check, days
 from milterd.spool import parse_line
 from posttrail.errors import PosttrailError
+from posttrail.run import program
 from query.httpd.links import Links
 from query.httpd.state import State, StateError
 from query.httpd.tokens import Tokens
 from tests.crash.figures import Clock, tell
-from tests.crash.replay import Replay, Told, differences, fates, take_all, told
+from tests.crash.replay import Replay, Told, differences, fates, old_log, take_all, told
 from tests.crash.trials import Trials, said_by_child
 
 PAGE = 4096
@@ -153,22 +156,26 @@ def gone_on(whole: Whole, replay: Replay) -> list[str]:
             break
     else:
         return [f"trackd does not go on: {said}"]
-    aside = set(said) | checked(replay.journal)
-    for name in aside - set(said):
-        days.quarantine(replay.journal, name)
-    if not aside:
+    found = checked(replay.journal)
+    if not said and not found:
         return said_by_child(lambda: differences(told(replay.journal), whole.truth))
-    said = said_by_child(lambda: rebuilt(whole, replay))
+    for name in sorted({*said, *found} - {days.STATE}):
+        rebuild(replay, name, whole.yesterday)
+    if days.STATE in found:
+        days.quarantine(replay.journal, days.STATE)
+    said = said_by_child(lambda: take_all(replay.config))
     return said or said_by_child(lambda: differences(fates(replay.journal), whole.fates))
 
 
-def rebuilt(whole: Whole, replay: Replay) -> list[str]:
-    """Spool and log are read again from their beginning, and what was imported is imported."""
-    if (replay.journal / days.STATE).exists():
-        days.quarantine(replay.journal, days.STATE)
-    aside = take_all(replay.config)
-    assert replay.bring(whole.yesterday) == 0
-    return aside
+def rebuild(replay: Replay, day: str, log: Path) -> dict[str, Any]:
+    """What ``posttrail rebuild`` says; the logs that were imported are given to it again."""
+    command = (program("posttrail"), "--config", str(replay.config), "rebuild")
+    done = subprocess.run(
+        (*command, day, str(log), "--format", "json"), capture_output=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)["days"][0]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -193,6 +200,24 @@ def test_damage_is_found_and_mended(
         f"journal: {count} {kind}: none shown, all found or without effect, "
         f"0 lost and 0 doubled after rebuilding, {clock}"
     )
+
+
+@pytest.mark.soak
+def test_the_time_that_a_rebuild_takes(part: Path, tmp_path: Path) -> None:
+    replay = Replay(part, tmp_path / "replay")
+    log = tmp_path / "yesterday.log"
+    log.write_bytes(old_log(1, messages=40_000))
+    assert replay.bring(log) == 0
+    truth = fates(replay.journal)
+    day = next(path for path in replay.journal.glob("2*") if path.is_dir())
+    data = bytearray((day / "data.mdb").read_bytes())
+    for at in range(40 * PAGE, len(data), 400 * PAGE):
+        data[at : at + PAGE] = random.Random(at).randbytes(PAGE)
+    (day / "data.mdb").write_bytes(data)
+    found = rebuild(replay, day.name, log)
+    assert differences(fates(replay.journal), truth) == []
+    rate = found["seconds"] / found["events"] * 1e6
+    tell(f"rebuild: {found['events']} events in {found['seconds']:.1f} s: {rate:.0f} s a million")
 
 
 # -- the spool, and what queryd remembers ------------------------------------------------
