@@ -39,7 +39,7 @@ FORMAT: Final = 1
 STATE: Final = "state"
 BAD: Final = "bad-"
 GONE: Final = ".gone-"
-_NEW: Final = ".new-"
+NEW: Final = ".new-"
 _FORMAT_TEXT: Final = re.compile(r"posttrail-journal (\d{1,9})\n")
 _KEY_BYTES: Final = 32
 
@@ -55,8 +55,8 @@ class WrongKeyError(UnavailableError):
 
 def create(directory: Path, gid: int | None) -> None:
     """Make what a journal needs where it is missing; leave alone what is there."""
-    with _writing(directory):
-        for leftover in directory.glob(_NEW + "*"):
+    with writing(directory):
+        for leftover in directory.glob(NEW + "*"):
             if leftover.is_dir():
                 shutil.rmtree(leftover)
         # An empty directory, or one whose making was cut short, has no FORMAT yet.
@@ -68,7 +68,7 @@ def create(directory: Path, gid: int | None) -> None:
 
 def take_lock(directory: Path, gid: int | None) -> int | None:
     """A descriptor that holds the writer's lock; None where another process has it."""
-    with _writing(directory):
+    with writing(directory):
         make_directory(directory)
         path = directory / "LOCK"
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, store.DATA_MODE)
@@ -124,8 +124,8 @@ def create_store(
     first: Mapping[bytes, Change] | None = None,
 ) -> None:
     """Make an environment that holds ``first``; it appears under its name when it is whole."""
-    new = directory / (_NEW + name)
-    with _writing(directory):
+    new = directory / (NEW + name)
+    with writing(directory):
         shutil.rmtree(new, ignore_errors=True)  # of an attempt that a full disk ended
         new.mkdir(mode=store.DIRECTORY_MODE)
         store.set_owner(new, store.DIRECTORY_MODE, gid)
@@ -137,19 +137,26 @@ def create_store(
         sync_directory(directory)
 
 
-def compact(directory: Path, name: str, opened: Store, gid: int | None) -> bool:
-    """Replace a day by a copy without free pages; its new file is there at once or not at all.
+def compact(
+    directory: Path,
+    name: str,
+    opened: Store,
+    gid: int | None,
+    *,
+    databases: tuple[bytes, ...] = store.DAY_DATABASES,
+) -> bool:
+    """Replace a day, or the state, by a copy without free pages: at once or not at all.
 
     Commits of large groups leave a third of a file free. False where the file system
     cannot exchange two names.
     """
-    new = directory / (_NEW + name)
-    with _writing(directory):
+    new = directory / (NEW + name)
+    with writing(directory):
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=store.DIRECTORY_MODE)
         store.set_owner(new, store.DIRECTORY_MODE, gid)
         opened.copy_to(new)
-        Store(new, store.DAY_DATABASES, writable=True, gid=gid).close()
+        Store(new, databases, writable=True, gid=gid).close()
         sync_directory(new)
         exchanged = exchange(new, directory / name)
         sync_directory(directory)
@@ -300,7 +307,7 @@ def _read(directory: Path, name: str) -> str:
 
 def _write_new(path: Path, text: str, gid: int | None) -> None:
     """A whole file appears, or none."""
-    new = path.with_name(_NEW + path.name)
+    new = path.with_name(NEW + path.name)
     with new.open("w", encoding="ascii") as file:
         file.write(text)
         file.flush()
@@ -311,7 +318,7 @@ def _write_new(path: Path, text: str, gid: int | None) -> None:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Tell why a directory of ours cannot be written."""
     try:
         yield

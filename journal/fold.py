@@ -21,6 +21,7 @@ from journal.legs import (
     split_legs,
 )
 from journal.locality import Locality
+from journal.placeholders import is_placeholder
 from journal.places import AT_US, KIND, QUEUE_ID, SAID, SOURCE
 from journal.recipients import rows_of
 from journal.records import FLAG_ECHOED, FLAG_PROXIED, Message, Record
@@ -88,7 +89,7 @@ def canonical(
                 continue
             seen.add(queue_id)
         elif kind == kinds.DELIVERY:
-            row = _row_of(event)
+            row = attempt_row(event)
             count = attempts[row] = attempts.get(row, 0) + 1
             crowded = crowded or count > KEPT_FIRST + KEPT_LAST
         kept.append(event)
@@ -114,7 +115,7 @@ def _tells_session(before: Event, event: Event) -> bool:
     )
 
 
-def _row_of(event: Event) -> tuple[bytes, bytes, bytes]:
+def attempt_row(event: Event) -> tuple[bytes, bytes, bytes]:
     """Which recipient of which queue file an attempt was for."""
     said = event[SAID]
     return event[QUEUE_ID], said[D_RECIPIENT], said[D_FINAL]
@@ -125,7 +126,7 @@ def _thin(events: list[Event], keys: set[bytes]) -> tuple[list[Event], tuple[byt
     by_row: dict[tuple[bytes, bytes, bytes], list[Event]] = {}
     for event in events:
         if event.kind == kinds.DELIVERY:
-            by_row.setdefault(_row_of(event), []).append(event)
+            by_row.setdefault(attempt_row(event), []).append(event)
     gone: set[Event] = set()
     for attempts in by_row.values():
         middle = attempts[KEPT_FIRST:-KEPT_LAST]
@@ -143,7 +144,9 @@ def attempt_key(event: Event) -> bytes:
     """8 bytes that stand for an attempt: 2 of its recipient, 4 of its second, 2 of all it says."""
     second = (event.at_us // 1_000_000).to_bytes(4, "big")
     said = blake2b(repr(event).encode(), digest_size=2).digest()
-    return row_prefix(_row_of(event)) + second + said
+    if is_placeholder(event[SAID][D_FINAL]):  # what was said before the erasure is not known
+        said = b"\0\0"
+    return row_prefix(attempt_row(event)) + second + said
 
 
 def row_prefix(row: tuple[bytes, bytes, bytes]) -> bytes:
@@ -182,7 +185,7 @@ def _message(
         origin=_origin(first, login, client[1], sender, locality),
         locality=locality,
         let_go=lambda event: (
-            attempts_let_go.get(row_prefix(_row_of(event)), 0) if attempts_let_go else 0
+            attempts_let_go.get(row_prefix(attempt_row(event)), 0) if attempts_let_go else 0
         ),
     )
     message: Message = _new(Message, (

@@ -15,12 +15,24 @@ import grp
 import logging
 import os
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
-from journal import address, batch, codec, counters, days, hits, keys, retention, store, sums
+from journal import (
+    address,
+    batch,
+    codec,
+    counters,
+    days,
+    erased,
+    hits,
+    keys,
+    retention,
+    store,
+    sums,
+)
 from journal.batch import Pending
 from journal.coverage import Coverage
 from journal.hits import Day, Span, Term
@@ -39,6 +51,7 @@ from journal.keys import (
     parse_day,
 )
 from journal.records import NO_STATUS, Gap, Message, Record, Status
+from journal.scrub import Forget
 from journal.store import Change, DamagedStoreError, DiskFullError, Store
 from journal.terms import entries, value_of, values
 from posttrail.errors import TryAgainError, UnavailableError
@@ -70,6 +83,8 @@ class Writer:
         self._map_size = map_size
         self._key = days.read_key(directory)
         self._keyer = Keyer(self._key)
+        self.forget = Forget(erased.load(directory, self._key))
+        """Who was erased: nothing older of them is to be put."""
         self._delimiters = delimiters  # of the days that we make
         self._keyers: dict[bytes, Keyer] = {}
         self._touching = days.Touching(directory, gid)
@@ -445,6 +460,61 @@ class Writer:
         self._covered = covered
         self._positions.clear()
         self._contexts.clear()
+
+    # Erasing
+
+    def begin_erasure(self, raw: bytes, at_us: int, delimiters: bytes) -> None:
+        """Remember, durably, that an address is to be forgotten in all that began until then."""
+        self._remember(self.forget.erased.with_address(raw, at_us, delimiters))
+
+    def end_erasure(self, addresses: Iterable[str]) -> None:
+        """Remember that the journal holds nothing more of these (as ``Entry.address``)."""
+        self._remember(self.forget.erased.done(addresses))
+
+    def _remember(self, known: erased.Erased) -> None:
+        with days.writing(self._directory):
+            erased.save(self._directory, known, self._gid)
+        self.forget = Forget(known)
+
+    @property
+    def day_names(self) -> list[str]:
+        """The names of the days, oldest first."""
+        return [day_name(day) for day in self._present]
+
+    def stored(self, name: str, after: bytes, limit: int) -> list[tuple[bytes, Record | None]]:
+        """At most ``limit`` messages of a day behind a key, by key; None is a tombstone."""
+        day = parse_day(name)
+        if day is None or day not in self._present:
+            return []
+        found: list[tuple[bytes, Record | None]] = []
+        prefix = day.to_bytes(2, "big")
+        for key, body in self._day(day).up(b"m", after + b"\0", limit=limit):
+            into = codec.merged_into(prefix + key, body)
+            found.append((key, None if into is not None else codec.decode(prefix + key, body)))
+        return found
+
+    def compact_state(self) -> bool:
+        """Give back what is free in ``state``; what was read through it may be seen anew."""
+        done = days.compact(
+            self._directory, days.STATE, self._state, self._gid, databases=store.STATE_DATABASES
+        )
+        self._forget_state()
+        return done
+
+    def leftovers(self) -> list[str]:
+        """What damage or a crash left in the journal's folder, which nobody reads any more."""
+        marks = (days.BAD, days.GONE, days.NEW)
+        return sorted(
+            path.name for path in self._directory.iterdir() if path.name.startswith(marks)
+        )
+
+    def remove_leftover(self, name: str) -> None:
+        """Remove one of them. Raises OSError."""
+        path = self._directory / name
+        if path.is_dir():
+            retention.remove(self._directory, name)
+        else:
+            path.unlink()
 
     # Days
 

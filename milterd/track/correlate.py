@@ -16,10 +16,10 @@ on the events alone, so that a crash between and a replay after change nothing:
 
 from typing import Final
 
-from journal import kinds
+from journal import kinds, scrub
 from journal.events import STARTS, Event
 from journal.locality import Locality
-from journal.places import KIND, QUEUE_ID, SAID
+from journal.places import AT_US, KIND, QUEUE_ID, SAID
 from milterd.track import kin, strays
 from milterd.track.hearsay import Hearsay
 from milterd.track.lives import (
@@ -82,6 +82,8 @@ class Correlator:
         ``instance`` is the first part of its line's tag; b"" where that is not known.
         """
         self._instance = instance
+        if event[AT_US] <= self._store.forget.until_us:
+            event = self._scrubbed(event, host)
         kind = event[KIND]
         if kind >= kinds.CONNECT:
             self.sessions.note(event, host)
@@ -100,6 +102,31 @@ class Correlator:
                     self._memory.add(message, hold)
         return message
 
+    def _scrubbed(self, event: Event, host: bytes) -> Event:
+        """An event as it may be kept, of a time when somebody who was erased had mail.
+
+        The Message-ID of what an erased address sent is known by what stands for it in the journal.
+        """
+        scrubber = self._store.forget.at(event.at_us)
+        if scrubber is None:
+            return event
+        event = scrubber.event(event)
+        for at in scrub.IDS.get(event.kind, ()):
+            message_id = event.fields[at] if at < len(event.fields) else b""
+            word = scrubber.id_word(message_id)
+            if not message_id or word == message_id:
+                continue
+            within_us = self._memory.lifetime_us
+            self._memory.kin.fetch(host, word, event.at_us - within_us, event.at_us + within_us)
+            if self._memory.kin.of(host, word):
+                event = event._replace(fields=(*event.fields[:at], word, *event.fields[at + 1 :]))
+        return event
+
+    def forget(self) -> None:
+        """Somebody was erased: nothing stays in memory. All was written by now."""
+        self._memory.evict(0)
+        self.sessions.forget(self._store.forget)
+
     def adopt_orphans(self) -> None:
         """All lines there are were read: queue files meet the sessions that they belong to."""
         for host, event in self.sessions.orphans():
@@ -107,6 +134,8 @@ class Correlator:
 
     def take_transaction(self, events: list[Event], host: bytes) -> Open | None:
         """Fold what the milter recorded of one transaction (TRANSACTION first, then RCPTs)."""
+        if events[0].at_us <= self._store.forget.until_us:
+            events = [self._scrubbed(event, host) for event in events]
         transaction = events[0]
         self._instance = b""
         if transaction.queue_id:

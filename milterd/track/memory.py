@@ -14,6 +14,7 @@ from journal.events import STARTS, Event
 from journal.fold import fold
 from journal.locality import Locality
 from journal.records import Record
+from journal.scrub import Forget
 from milterd.track.kin import Kin
 from milterd.track.lives import DAY, SECOND, Life, Open, follow
 from milterd.track.refusals import Refusals
@@ -25,6 +26,8 @@ HOP_US: Final = 3600 * SECOND
 class Store(Protocol):
     """What the correlator needs of journal.writer.Writer."""
 
+    @property
+    def forget(self) -> Forget: ...
     def new_id(self, time_us: int, identity: bytes) -> bytes: ...
     def find(
         self,
@@ -60,6 +63,11 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def forget(self) -> Forget:
+        """Who was erased."""
+        return self._store.forget
 
     def all(self) -> list[Open]:
         """Every open message, the least recently touched first."""
@@ -228,6 +236,9 @@ class Memory:
             key = self._store.new_id(first.at_us, identity)
         else:
             key = old.id
+        forget = self._store.forget
+        if forget.until_us >= 0:
+            self._scrub(message, forget)
         record = fold(
             message.events,
             message.dropped,
@@ -246,6 +257,15 @@ class Memory:
         message.events = list(record.events)
         message.dropped = record.dropped
         message.dirty = False
+
+    @staticmethod
+    def _scrub(message: Open, forget: Forget) -> None:
+        """Whoever was erased after the message began is not in it, whatever was read again."""
+        scrubber = forget.at(min(event.at_us for event in message.events))
+        if scrubber is not None:
+            events = scrubber.events(message.events)
+            message.dropped = scrubber.dropped(message.events, events, message.dropped)
+            message.events = events
 
     def evict(self, keep: int) -> None:
         """After a commit: let go of the least recently touched messages, best of many at once."""

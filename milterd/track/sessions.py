@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from journal import kinds
 from journal.events import Event
+from journal.scrub import Forget
 from milterd.track.strays import Strays
 
 Key = tuple[bytes, int]
@@ -195,6 +196,21 @@ class Sessions:
             }
         ).encode()
 
+    def forget(self, erased: Forget) -> None:
+        """Know no more of whoever was erased."""
+        for key, (ip, login, method, since_us) in self._logins.items():
+            scrubber = erased.at(since_us)
+            if scrubber is not None:
+                self._logins[key] = (ip, scrubber.name(login), method, since_us)
+        for key, held in self._holds.items():
+            self._holds[key] = [_scrubbed(event, erased) for event in held]
+        self._orphans = {(host, _scrubbed(event, erased)): None for host, event in self._orphans}
+        waiting = [(host, _scrubbed(event, erased)) for host, event in self.strays.all()]
+        self.strays = Strays()
+        for host, event in waiting:
+            self.strays.keep(event, host)
+        self.changed = True
+
     def load(self, dumped: bytes) -> None:
         """Take up what ``dump`` gave."""
         kept = json.loads(dumped)
@@ -233,6 +249,11 @@ def _let_go(known: dict[Key, Any], key: Key, now_us: int) -> None:
 def _soon(us: int) -> bool:
     """Whether a queue file may be of a session that began this long before."""
     return 0 <= us <= SESSION_US
+
+
+def _scrubbed(event: Event, erased: Forget) -> Event:
+    scrubber = erased.at(event.at_us)
+    return event if scrubber is None else scrubber.event(event)
 
 
 def _plain(event: Event) -> list[object]:

@@ -5,7 +5,9 @@ from collections.abc import Container, Iterator
 from hashlib import blake2b
 
 from journal import keys
+from journal.erased import Erased
 from journal.records import Record
+from journal.scrub import Forget
 from journal.terms import value_of, values
 
 
@@ -14,6 +16,7 @@ class MemoryStore:
 
     def __init__(self, most: int = 1 << 60) -> None:
         self._most = most
+        self.forget = Forget(Erased(b"k" * 32))
         self._records: OrderedDict[bytes, Record] = OrderedDict()
         self._found_by: dict[bytes, dict[bytes, None]] = {}
 
