@@ -127,7 +127,7 @@ class Scrubber:
         sends = any(is_placeholder(said[at]) for at in _SENDERS.get(kind, ()) if at < len(said))
         if kind == kinds.TRANSACTION and said[_FROM] and (sends or said[_FROM] != fields[_FROM]):
             said = (*said[:_FROM], WORD, *said[_FROM + 1 :])
-        return event if said == fields else event._replace(fields=said)
+        return _saying(event, said)
 
     def _bare(
         self, kind: int, fields: tuple[bytes, ...], words: frozenset[bytes]
@@ -158,29 +158,26 @@ class Scrubber:
         """All events of one message."""
         own = [self.event(event) for event in events]
         words: set[bytes] = set()
-        is_senders = False
         for event in own:
             words |= _words(event.fields, NAMES.get(event.kind, ()))
-            senders = _words(event.fields, _SENDERS.get(event.kind, ()))
-            is_senders = is_senders or bool(senders)
         if not words:
             return own
-        return [self._of_message(event, frozenset(words), is_senders=is_senders) for event in own]
+        known = frozenset(words)
+        own = [_saying(event, self._logins(event.kind, event.fields, known)) for event in own]
+        return [self._unnamed(event) for event in own] if _is_sent(own) else own
 
-    def _of_message(self, event: Event, words: frozenset[bytes], *, is_senders: bool) -> Event:
-        kind = event.kind
-        said = list(self._logins(kind, event.fields, words))
-        if is_senders:
-            for at in IDS.get(kind, ()):
-                if at < len(said) and said[at]:
-                    said[at] = self._finder.id(said[at])
-            subject = _SUBJECTS.get(kind, len(said))
-            if subject < len(said) and said[subject]:
-                said[subject] = WORD
-            if kind == kinds.TRANSACTION and said[_FROM]:
-                said[_FROM] = WORD
-        new = tuple(said)
-        return event if new == event.fields else event._replace(fields=new)
+    def _unnamed(self, event: Event) -> Event:
+        """An event of a message that an erased address sent: without its name and subject."""
+        kind, said = event.kind, list(event.fields)
+        for at in IDS.get(kind, ()):
+            if at < len(said) and said[at]:
+                said[at] = self._finder.id(said[at])
+        subject = _SUBJECTS.get(kind, len(said))
+        if subject < len(said) and said[subject]:
+            said[subject] = WORD
+        if kind == kinds.TRANSACTION and said[_FROM]:
+            said[_FROM] = WORD
+        return _saying(event, tuple(said))
 
     def dropped(
         self, before: Iterable[Event], after: Iterable[Event], keys: tuple[bytes, ...]
@@ -227,9 +224,7 @@ class Scrubber:
             message_id = self.message_id(message_id)
         if subject:
             subject = self.text(subject)
-        if any(_words(event.fields, _SENDERS.get(event.kind, ())) for event in events) or any(
-            is_placeholder(name) for name in (sender or b"", login or b"")
-        ):
+        if _is_sent(events) or any(is_placeholder(name or b"") for name in (sender, login)):
             message_id = self._finder.id(message_id) if message_id else message_id
             subject = WORD if subject else subject
         return message._replace(
@@ -263,6 +258,15 @@ class Scrubber:
 def _words(fields: tuple[bytes, ...], places: tuple[int, ...]) -> set[bytes]:
     """The words for erased addresses that stand in some fields."""
     return {base(fields[at]) for at in places if at < len(fields) and is_placeholder(fields[at])}
+
+
+def _is_sent(events: Iterable[Event]) -> bool:
+    """Whether an erased address sent the message."""
+    return any(_words(event.fields, _SENDERS.get(event.kind, ())) for event in events)
+
+
+def _saying(event: Event, fields: tuple[bytes, ...]) -> Event:
+    return event if fields == event.fields else event._replace(fields=fields)
 
 
 class Forget:
