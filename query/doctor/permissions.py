@@ -104,7 +104,12 @@ def _of(name: str, what: str, rules: list[tuple[Path, Rule]], main: Path) -> Fin
     if not first.there:
         why = "is not there" if first.kind == "missing" else "may not be looked at: run as root"
         return check(name).unchecked(f"{what} {why}", Seen(str(main), first.kind))
-    wrong = [each for path, rule in rules for each in judged(access.entry(path), rule)]
+    entries = [(access.entry(path), rule) for path, rule in rules]
+    wrong = [each for entry, rule in entries for each in judged(entry, rule)]
+    if not wrong and any(entry.kind == "hidden" for entry, _ in entries):
+        return check(name).unchecked(
+            f"{what} may not be looked at: run as root", Seen(str(main), "hidden")
+        )
     return decided(name, what, wrong, first)
 
 
