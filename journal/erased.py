@@ -181,6 +181,10 @@ class Finder:
                 return word
         return None
 
+    def is_bare(self, name: bytes) -> bool:
+        """Whether a name without domain is the local part of any of them."""
+        return bool(name) and self._hasher.of(b"l", fold(name)) in self._by_local
+
     def id(self, message_id: bytes) -> bytes:
         """What stands for the Message-ID of a message that an erased address sent."""
         if is_erased_id(message_id):

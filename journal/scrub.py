@@ -85,6 +85,11 @@ class Scrubber:
             return b"%b%b@%b%b" % (opens, word, domain, closes)
         return replaced(raw, self._wanted, Where.NAME)
 
+    def bare(self, raw: bytes, beside: Iterable[bytes]) -> bytes:
+        """A login without domain, where one of the names beside it stands for its address."""
+        words = {base(name) for name in beside if is_placeholder(name)}
+        return self._finder.bare(raw, words) or raw
+
     def text(self, raw: bytes) -> bytes:
         """Words of a program."""
         if _MAYBE.search(raw) is None:
@@ -104,6 +109,13 @@ class Scrubber:
     def id_word(self, message_id: bytes) -> bytes:
         """What a Message-ID is replaced by in a message that an erased address sent."""
         return self._finder.id(message_id)
+
+    def may_be(self, event: Event) -> bool:
+        """Whether a login without domain may be an erased one: its message will tell."""
+        places = _BARE.get(event.kind, NAMES.get(event.kind, ()))
+        return any(
+            at < len(event.fields) and self._finder.is_bare(event.fields[at]) for at in places
+        )
 
     # -- events -----------------------------------------------------------------------
 

@@ -370,6 +370,8 @@ class Writer:
 
     def put(self, record: Record, old: Record | None) -> None:
         """Buffer a record; ``old`` is the one put before it, or what ``get`` gives, or None."""
+        if self.forget.until_us >= 0:  # whatever way it came: nothing of whom we forgot
+            record = self.forget.record(record)
         waiting = self._pending.get(record.id)
         committed = old if waiting is None else waiting.old
         self._pending[record.id] = Pending(record, b"", committed)

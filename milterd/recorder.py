@@ -11,7 +11,8 @@ interpreter a little longer fight for it, at up to twice the CPU (measured).
 
 Logs "record failed" (error), "spool cannot be written" (error), "spool can be written again"
 (warning when records were lost meanwhile, else info), "records lost at stop" (error), "old spool
-segments stay" (warning), "spool segment removed" (info). Raises nothing.
+segments stay" (warning), "spool segment cannot
+be ended" (warning), "spool segment removed" (info). Raises nothing.
 """
 
 import logging
@@ -124,6 +125,8 @@ class Recorder:
             self._write([])
         if self._counters.failing:
             return
+        if self._asked():
+            self._beat_due = self.turned_at  # a segment with a beginning: readers leave the other
         group = self._take()
         if self.turned_at >= self._beat_due and not self._queue:
             self._beat_due = self.turned_at + BEAT_S
@@ -132,6 +135,14 @@ class Recorder:
         if self.turned_at >= self._prune_due:
             self._prune_due = self.turned_at + PRUNE_S
             self._prune()
+
+    def _asked(self) -> bool:
+        """Begin a new segment where that is asked for (``posttrail erase``)."""
+        try:
+            return self._spool.turn_if_asked(now_us())
+        except OSError as error:
+            log.warning("spool segment cannot be ended error=%s", error)
+            return False
 
     def _take(self) -> list[bytes]:
         counters = self._counters

@@ -24,6 +24,8 @@ VERSION: Final = 1
 SEGMENT_BYTES: Final = 8 << 20
 SEGMENT_AGE_US: Final = 86_400_000_000
 HEAD_BYTES: Final = 18  # b"%08x %08x "
+ROTATE: Final = "rotate"
+"""Whoever makes a file of this name in the spool asks for a new segment; it goes when that is."""
 
 Body = dict[str, Any]
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -108,6 +110,24 @@ class SpoolWriter:
             path.unlink()
         return [path.name for path in old]
 
+    def turn_if_asked(self, now_us: int) -> bool:
+        """Begin a new segment where somebody asks for one; whether that was so."""
+        asked = self._directory / ROTATE
+        if not asked.exists():
+            return False
+        if self._size and not self._unwritten:
+            self._rotate(now_us)
+        asked.unlink(missing_ok=True)
+        return True
+
+    def turn(self, bodies: Iterable[bytes], now_us: int) -> None:
+        """Begin a new segment with these records."""
+        if self._size or self._unwritten:
+            self.append((), now_us=now_us)  # what a crash tore is ended
+        if self._size:
+            self._rotate(now_us)
+        self.append(bodies, now_us=now_us)
+
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._file = os.open(self._directory / "current", flags, 0o640)
@@ -181,6 +201,39 @@ def _transaction_fields(record: Body) -> tuple[bytes, ...]:
         _digits(record["end"]),
         text["daemon"],
     )
+
+
+_TEXTS: Final = {
+    0: "name", 1: "ip", 3: "helo", 4: "tls", 5: "login", 6: "auth", 7: "sender", 9: "message_id",
+    10: "subject", 11: "from", 12: "date", 16: "daemon",
+}  # fmt: skip
+
+
+def with_events(record: Body, events: list[Event]) -> Body:
+    """A transaction record that says what ``events`` say: as ``to_events`` made them, changed."""
+    head = events[0].fields
+    new = dict(record)
+    for at, key in _TEXTS.items():
+        if key in record and record[key] is not None:
+            new[key] = _text(head[at])
+    new["params"] = _words(head[8])
+    said = iter(events[1:])
+    new["rcpts"] = [
+        [*map(_text, told[:3]), rcpt[3], *map(_text, told[4:6]), _words(told[6])]
+        for rcpt, told in ((rcpt, next(said).fields) for rcpt in record["rcpts"])
+    ]
+    new["verdicts"] = [[*map(_text, next(said).fields)] for _ in record["verdicts"]]
+    if "report" in record:
+        new["report"] = [*map(_text, next(said).fields)]
+    return new
+
+
+def _words(raw: bytes) -> list[str]:
+    return _text(raw).split(" ") if raw else []
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _bytes(text: str) -> bytes:

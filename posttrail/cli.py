@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO, cast
+from typing import Any, Final, NamedTuple, TextIO, cast
 
 import click
 
@@ -41,6 +41,7 @@ VERBS: Final[dict[str, Verb]] = {
     "rebuild": Verb("milterd.track.rebuild_verb:rebuild", "Fill a damaged day again."),
     "backup": Verb("milterd.track.backup_verb:backup", "Copy the journal while it is written."),
     "restore": Verb("milterd.track.backup_verb:restore", "Put a backup in place."),
+    "erase": Verb("milterd.track.erase_verb:erase", "Forget an address."),
     "trace": Verb("query.trace.verb:trace", "The path that mail to an address will take."),
     "token": Verb("query.token_verb:verb", "Make, list and revoke tokens for programs."),
     "link": Verb("query.link_verb:verb", "A link that opens one mailbox's page, once."),
@@ -51,6 +52,10 @@ VERBS: Final[dict[str, Verb]] = {
     "run": Verb("posttrail.run:run", "Run the programs in the foreground."),
     "demo": Verb("posttrail.demo.main:demo", "Try it out on a private Postfix."),
 }
+
+
+BESIDE: Final = ("query.forget:queryd", "query.forget:hookd")
+"""What of ``erase`` is the readers' work: writers and readers import nothing of each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,12 @@ class Globals:
     config_file: Path | None = None  # as named by --config
 
 
+def reach(place: str) -> Any:
+    """What has a place of this table, "module:name"; imported now."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
 class _Verbs(click.Group):
     """The verb table as a click group; ``--help`` of the group imports no verb."""
 
@@ -74,8 +85,7 @@ class _Verbs(click.Group):
         verb = VERBS.get(cmd_name)
         if verb is None:
             return None
-        module, _, name = verb.place.partition(":")
-        return cast(click.Command, getattr(import_module(module), name))
+        return cast(click.Command, reach(verb.place))
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):

@@ -86,7 +86,8 @@ class Correlator:
             event = self._scrubbed(event, host)
         kind = event[KIND]
         if kind >= kinds.CONNECT:
-            self.sessions.note(event, host)
+            if not self._may_be_erased(event):
+                self.sessions.note(event, host)
             return None
         if not event[QUEUE_ID]:
             if kind == kinds.DOOR:
@@ -96,7 +97,8 @@ class Correlator:
             event = self.sessions.enrich(event, host)
         message = self._join(event, host)
         if kind == kinds.CLIENT:
-            self.sessions.opened(event, host)
+            if not self._may_be_erased(event):
+                self.sessions.opened(event, host)
             if self.sessions.holds:
                 for hold in self.sessions.take_holds(event, host):
                     self._memory.add(message, hold)
@@ -121,6 +123,13 @@ class Correlator:
             if self._memory.kin.of(host, word):
                 event = event._replace(fields=(*event.fields[:at], word, *event.fields[at + 1 :]))
         return event
+
+    def _may_be_erased(self, event: Event) -> bool:
+        """Whether a login without domain must not wait in the context of sessions."""
+        if event[AT_US] > self._store.forget.until_us:
+            return False
+        scrubber = self._store.forget.at(event.at_us)
+        return scrubber is not None and scrubber.may_be(event)
 
     def forget(self) -> None:
         """Somebody was erased: nothing stays in memory. All was written by now."""

@@ -32,13 +32,15 @@ from milterd.track.journalctl import JournalFollower
 from milterd.track.receive import Receiver
 from milterd.track.tracker import POLL_S, Source, Tracker
 from milterd.track.witness import BEAT_US
-from milterd.track.writing import Bench
+from milterd.track.writing import ERASE_AGAIN, Bench
 from posttrail import config, daemon
 
 log = logging.getLogger(__name__)
 
 GAUGES_S: Final = 5.0
 STALLED_S: Final = 30.0  # the tracker commits every second
+OWN_QUIET_S: Final = 0.5
+"""After so long a finished segment of our own is let go."""
 SPOOL_LINE: Final = 64 << 20
 """Bytes of a spool line: a transaction to a thousand recipients is longer than any log line."""
 
@@ -126,7 +128,10 @@ def make(
     desk = None
     if door is not None:
         bench = Bench(writer=writer, correlator=correlator, settings=settings, live=True)
-        desk = Desk(door, bench, _rebuilds(settings, writer))
+        own = _rebuilds(settings, writer)
+        if writer.forget.erased.open:  # the process before was killed in the middle
+            own = [Ourselves(ERASE_AGAIN, {}), *own]
+        desk = Desk(door, bench, own)
     if writer.bad_days:
         ledger.forget(writer)  # whoever imports their logs again is to be heard
     return Tracker(
@@ -155,6 +160,7 @@ def _spool(directory: Path, writer: Writer, beat_us: int) -> Source:
         older=lambda: spool.segments(directory)[::-1],
         position=writer.position("spool"),
         max_line=SPOOL_LINE,
+        quiet_s=OWN_QUIET_S,  # nobody writes to a segment once it is renamed
     )
     return Source("spool", follower, None, beat_us=beat_us)
 
@@ -174,7 +180,9 @@ def _received(
 ) -> Source:
     """What the receiver keeps; ours from its first line on."""
     current = settings.log.syslog_spool / "current"
-    follower = Follower(current, position=writer.position("syslog"), history=True)
+    follower = Follower(
+        current, position=writer.position("syslog"), history=True, quiet_s=OWN_QUIET_S
+    )
     intake = _intake("syslog", LineParser, settings, writer, correlator, host)
     return Source("syslog", follower, intake)
 

@@ -32,6 +32,7 @@ from journal.store import group_of
 from milterd.lines import losses
 from milterd.lines.syslog import MAX_LINE
 from milterd.lines.wire import line_of
+from milterd.spool import ROTATE
 from milterd.track.generations import older_generations
 from posttrail.config import loopback
 from posttrail.errors import NotPermittedError, PosttrailError, UnavailableError
@@ -218,7 +219,7 @@ class Spool:
             raise OSError(f"only {written} of {len(data)} bytes were written")
 
     def _rotate(self) -> None:
-        self.sync()
+        self._flush()
         os.rename(self._current, self._current.with_name(f"current-{time.time_ns():020d}"))
         os.close(self._file)
         self._open()
@@ -226,7 +227,15 @@ class Spool:
             old.unlink(missing_ok=True)
 
     def sync(self) -> None:
-        """What was appended outlasts a power cut. Raises OSError."""
+        """What was appended outlasts a power cut; a new segment where one is asked for. OSError."""
+        asked = self._current.with_name(ROTATE)
+        if asked.exists():
+            if self._size:
+                self._rotate()
+            asked.unlink(missing_ok=True)
+        self._flush()
+
+    def _flush(self) -> None:
         if self._unsynced:
             os.fdatasync(self._file)
             self._unsynced = False

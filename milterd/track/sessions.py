@@ -198,13 +198,19 @@ class Sessions:
 
     def forget(self, erased: Forget) -> None:
         """Know no more of whoever was erased."""
+        logins: dict[Key, tuple[bytes, bytes, bytes, int]] = {}
         for key, (ip, login, method, since_us) in self._logins.items():
-            scrubber = erased.at(since_us)
-            if scrubber is not None:
-                self._logins[key] = (ip, scrubber.name(login), method, since_us)
+            event = Event(since_us, kinds.LOGIN, 1, 0, b"", (ip, login, method))
+            if not _may_be(event, erased):
+                logins[key] = (ip, _scrubbed(event, erased).fields[1], method, since_us)
+        self._logins = logins
         for key, held in self._holds.items():
             self._holds[key] = [_scrubbed(event, erased) for event in held]
-        self._orphans = {(host, _scrubbed(event, erased)): None for host, event in self._orphans}
+        self._orphans = {
+            (host, _scrubbed(event, erased)): None
+            for host, event in self._orphans
+            if not _may_be(event, erased)
+        }
         waiting = [(host, _scrubbed(event, erased)) for host, event in self.strays.all()]
         self.strays = Strays()
         for host, event in waiting:
@@ -249,6 +255,11 @@ def _let_go(known: dict[Key, Any], key: Key, now_us: int) -> None:
 def _soon(us: int) -> bool:
     """Whether a queue file may be of a session that began this long before."""
     return 0 <= us <= SESSION_US
+
+
+def _may_be(event: Event, erased: Forget) -> bool:
+    scrubber = erased.at(event.at_us)
+    return scrubber is not None and scrubber.may_be(event)
 
 
 def _scrubbed(event: Event, erased: Forget) -> Event:

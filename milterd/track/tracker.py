@@ -119,6 +119,11 @@ class Source:
         if self.intake is not None:
             self.witness.seen(min(self.intake.latest_us, self.looked_us))  # no stamp in the future
 
+    def settle(self) -> None:
+        """A finished file may have been let go without a line that came after it."""
+        if not self.waiting:
+            self.position = self.follower.position
+
     @property
     def caught_up(self) -> bool:
         """Whether nothing is left to read, as far as can be known."""
@@ -255,6 +260,7 @@ class Tracker:
         correlator.flush()
         for source in self._sources:
             if tick:
+                source.settle()
                 source.witness.tick(source.looked_us, caught_up=source.caught_up)
             self._cover(source)
             if source.intake is not None and source.intake.last_us is not None:

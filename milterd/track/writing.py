@@ -32,7 +32,14 @@ Told = dict[str, Any]
 Steps = Generator[Told, None, Told]
 Files = Sequence[tuple[str, IO[bytes]]]
 
-TASKS: Final[dict[str, str]] = {"rebuild": "milterd.track.rebuild:task"}
+ERASE_AGAIN: Final = "erase again"
+"""Ends the erasures that were begun, whosever they are."""
+
+TASKS: Final[dict[str, str]] = {
+    "rebuild": "milterd.track.rebuild:task",
+    "erase": "milterd.track.erase:erase",
+    ERASE_AGAIN: "milterd.track.erase:resumed",
+}
 """Verb to "module:function"; imported on use."""
 
 
