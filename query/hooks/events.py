@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from journal.address import fold
+from journal.placeholders import ANYWHERE, is_placeholder
 from journal.records import Message, Recipient, Status
 
 DEFERRED: Final = "deferred"
@@ -88,6 +89,18 @@ def kind_of(row: Recipient) -> str | None:
     return None
 
 
+def is_erased(row: Recipient) -> bool:
+    """Whether its address was erased: nobody is told of it any more."""
+    return any(name is not None and is_placeholder(name) for name in row[:2])
+
+
+def names_erased(message: Message) -> bool:
+    """Whether a placeholder stands anywhere in it."""
+    texts = (message.sender, message.login, message.subject, message.message_id)
+    rows = (text for row in message.rows for text in (*row[:2], row.reply, row.relay, row.folder))
+    return any(text is not None and ANYWHERE.search(text) for text in (*texts, *rows))
+
+
 def at_us(message: Message, row: Recipient) -> int:
     """When the row became what it is: its end, else its last try, else when it began."""
     if row.done_at_us is not None:
@@ -106,7 +119,7 @@ def news(
     orphans = [mark for mark in told if mark.names not in every]
     said = set(told)
     for place, row, kind in found:
-        if kind is None or kind not in kinds:
+        if kind is None or kind not in kinds or is_erased(row):
             continue
         mark = Mark(every[place], kind)
         if mark in said or any(_speaks_for(orphan, mark, keyed) for orphan in orphans):

@@ -26,7 +26,7 @@ from journal.records import Message
 from query import redact, rows
 from query.changes import Versions
 from query.hooks import payload, state
-from query.hooks.events import DEFERRED, Keyed, Mark, News, is_of, kind_of, news
+from query.hooks.events import DEFERRED, Keyed, Mark, News, is_of, kind_of, names_erased, news
 from query.hooks.payload import Envelope
 from query.hooks.state import Call, Place, Told
 from query.hooks.wanted import Wanted
@@ -198,10 +198,10 @@ class Look:
         for change in piece:
             if change.message is None:
                 continue
+            self._unsay(db, change.message)
             for place in group:
                 for told in self._told(db, place, change, change.message, now_us):
                     state.tell(db, told)
-            self._unsay(db, change.message)
 
     def _told(
         self, db: sqlite3.Connection, place: Place, change: Change, message: Message, now_us: int
@@ -246,8 +246,13 @@ class Look:
         return DEFERRED if DEFERRED in said and told.mark.kind != DEFERRED else None
 
     def _unsay(self, db: sqlite3.Connection, message: Message) -> None:
-        for names in state.names_waiting(db, message.id):
-            if names != state.NOBODY and not is_of(names, message, self._keyed):
+        """What waits of a row that is no more, or of a message that names an erased address."""
+        waiting = state.names_waiting(db, message.id)
+        if not waiting:
+            return
+        gone = names_erased(message)
+        for names in waiting:
+            if gone or not is_of(names, message, self._keyed):
                 state.unsay(db, message.id, names)
 
     def _has_room(self, place: Place) -> bool:

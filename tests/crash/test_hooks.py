@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -84,6 +85,15 @@ class Hookd:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process is not None
+        self.kill()
+        self.process.wait()
+
     def start(self) -> None:
         with (self.directory / "hookd.log").open("ab") as log:
             command = [sys.executable, "-c", QUICK, "--config", str(self.config)]
@@ -95,7 +105,14 @@ class Hookd:
 
     def wait(self) -> int:
         assert self.process is not None
-        return self.process.wait(WAIT_S)
+        try:
+            return self.process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(self.words()) from None
+
+    def words(self) -> str:
+        return (self.directory / "hookd.log").read_text()[-3000:]
 
     def stop(self) -> int:
         assert self.process is not None
@@ -123,9 +140,7 @@ def killed(directory: Path, kills: int, seed: int) -> tuple[list[Got], Mail]:
         return 204
 
     armed = threading.Event()
-    with Receiver(answer) as receiver:
-        hookd = Hookd(directory, receiver.url)
-        hookd.start()
+    with Receiver(answer) as receiver, Hookd(directory, receiver.url) as hookd:
         wait_begun(hookd)
         mail.start()
         for _ in range(kills):
@@ -133,11 +148,12 @@ def killed(directory: Path, kills: int, seed: int) -> tuple[list[Got], Mail]:
             if chance.random() < 0.5:  # at any time, its start among them
                 threading.Timer(chance.uniform(0.0, 1.0), kill_if, (hookd, armed)).start()
             hookd.wait()
+            assert mail.is_alive()
             hookd.start()
         mail.ended.set()
         mail.join()
         wait_told(receiver, mail.expected)
-        assert hookd.stop() == 0, (directory / "hookd.log").read_text()
+        assert hookd.stop() == 0, hookd.words()
         assert failed
     return receiver.taken(), mail
 

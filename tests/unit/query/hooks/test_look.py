@@ -309,6 +309,31 @@ def test_calls_of_a_row_that_is_erased_are_not_made(shelf: Shelf, desk: Desk) ->
     assert desk.kinds() == [("other@example.org", "delivered")]
 
 
+def test_an_erased_address_is_told_to_nobody_and_what_waits_with_it_goes(
+    shelf: Shelf, desk: Desk
+) -> None:
+    desk.start(hook())
+    message = shelf.put(row(b"erased@example.org"), row(b"other@example.org"))
+    kept = shelf.put(row(b"kept@example.org"))
+    sent = shelf.put(row(b"to@example.org"), sender=b"erased@example.org")
+    assert len(desk.told()) == 4
+    name = b"erased0123abcd@example.org"
+    change(shelf, message, row(name), row(b"other@example.org"))
+    change(shelf, sent, row(b"to@example.org"), sender=name)
+    change(shelf, kept, row(b"kept@example.org"))
+    assert desk.kinds() == [("kept@example.org", "delivered")]
+
+
+def test_what_happens_after_an_erasure_is_told_without_the_address(
+    shelf: Shelf, desk: Desk
+) -> None:
+    desk.start(hook())
+    message = shelf.put(DEFERRED, sender=b"erased0123abcd@example.org")
+    change(shelf, message, BOUNCED)
+    (told,) = desk.told()
+    assert (told["event"], told["data"]["sender"]) == ("error", "erased0123abcd@example.org")
+
+
 def test_what_was_told_long_ago_is_forgotten(shelf: Shelf, desk: Desk) -> None:
     desk.start(hook())
     shelf.put(row())
