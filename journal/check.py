@@ -63,8 +63,11 @@ def check_parts(directory: Path, names: Iterable[str]) -> Iterator[Part]:
 
 def check_part(directory: Path, name: str) -> Part:
     """Check one day or ``state`` in this process."""
+    # One snapshot: a writer may be at work.
     if name == days.STATE:
-        with Store(directory / name, store.STATE_DATABASES, writable=False) as state:
+        with Store(
+            directory / name, store.STATE_DATABASES, writable=False, snapshot=True
+        ) as state:
             found = len(Coverage(state.every(b"v")).pairs())
             if not sums.key_is_known(state, days.read_key(directory)):
                 raise days.WrongKeyError(directory)
@@ -76,7 +79,6 @@ def check_part(directory: Path, name: str) -> Part:
     day = parse_day(name)
     if day is None:
         raise UnavailableError(f"no day {name} in {directory}")
-    # One snapshot: a writer may be at work.
     with Store(directory / name, store.DAY_DATABASES, writable=False, snapshot=True) as opened:
         return _Check(directory, day, opened).run()
 

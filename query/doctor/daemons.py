@@ -1,4 +1,4 @@
-"""Do the four programs run, and are they of this release?
+"""Do the programs run, and are they of this release?
 
 A daemon that has a lock holds it while it lives; all write their gauges every 5 s. posttrail-traced
 may sleep: its socket wakes it. /proc/net/unix says who listens without waking anybody. Raises
@@ -48,9 +48,13 @@ class Program:
 
 
 def gather(place: Place) -> dict[str, Program]:
-    """Look at all four."""
+    """Look at all of them."""
     run, query = place.config.run.directory, place.config.query.socket
-    locks = {"milterd": place.config.milter.spool / "LOCK", "trackd": place.journal / "LOCK"}
+    locks = {
+        "milterd": place.config.milter.spool / "LOCK",
+        "trackd": place.journal / "LOCK",
+        "hookd": place.config.hookd.state.parent / "lock",
+    }
     found = {}
     for name, lock in locks.items():
         pid = holder(lock)
@@ -164,6 +168,7 @@ def run(place: Place) -> list[Finding]:
         *(lives(found[name], place) for name in ("milterd", "trackd")),
         answers(found["queryd"], place),
         wakes(found["traced"], place),
+        tells(found["hookd"], place),
         versions(found, _installed_us()),
     ]
 
@@ -229,6 +234,13 @@ def wakes(seen: Program, place: Place) -> Finding:
         told,
         mend="systemctl enable --now posttrail-traced.socket",
     )
+
+
+def tells(seen: Program, place: Place) -> Finding:
+    """Does posttrail-hookd run, where there is somebody to tell?"""
+    if not place.config.hooks:
+        return check("hookd").ok("there is no hook, so posttrail-hookd need not run")
+    return lives(seen, place)
 
 
 def versions(found: dict[str, Program], installed_us: int) -> Finding:

@@ -3,6 +3,7 @@
 Raises nothing.
 """
 
+import grp
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,8 @@ TAIL: Final = 256 << 10
 """Bytes at a log's end in which a mail program should have spoken."""
 BEHIND_US: Final = 600_000_000
 """Mail so much newer than the log's last line: the log stands still."""
-_DAY_S: Final = 86_400
+JOURNAL_GROUPS: Final = ("systemd-journal", "adm", "wheel")
+_NOBODY: Final = "trackd's user is not known: it does not run, and no user posttrail is here"
 _MAIL: Final = re.compile(
     rb"postfix[\w-]*/[\w/-]+\[\d+\]:|(?:sendmail|sm-mta|exim4?)\[\d+\]:"
     rb"|^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d.*?(?:<=|=>|->|\*\*|==|Completed)"
@@ -51,12 +53,14 @@ class Facts:
     maillog: str  # Postfix's maillog_file
     reader: Account | None  # trackd's user
     rotations: tuple[Rotation, ...]
+    journal_gids: frozenset[int] = frozenset()  # groups that may read systemd's journal
 
 
 def gather(place: Place) -> Facts:
     """Look at the files, and at logrotate's."""
     log = place.config.log
     return Facts(
+        journal_gids=frozenset(gid for name in JOURNAL_GROUPS if (gid := _gid(name)) is not None),
         files=tuple(map(_file, log.files)),
         journald=log.journald,
         syslog=bool(log.syslog_socket or log.syslog_udp),
@@ -135,11 +139,34 @@ def _same(one: str, other: str) -> bool:
 
 def readable(facts: Facts, again: str) -> Iterator[Finding]:
     """Is each file there, and may trackd read it?"""
-    this = check("log-readable")
-    if not facts.files:
-        yield this.ok("no file is followed")
+    if facts.journald:
+        yield _journal_readable(facts, again)
+    elif not facts.files:
+        yield check("log-readable").ok("no file is followed")
     for file in facts.files:
         yield _readable(file, facts, again)
+
+
+def _journal_readable(facts: Facts, again: str) -> Finding:
+    """journalctl(1): all of it for root and some groups, else nothing but one's own."""
+    this, reader = check("log-readable"), facts.reader
+    if reader is None:
+        return this.unchecked(_NOBODY)
+    seen = Seen("groups", ", ".join(sorted(map(access.group, reader.gids))))
+    if reader.uid == 0 or reader.gids & facts.journal_gids:
+        return this.ok(f"{reader.name} may read systemd's journal", seen)
+    return this.problem(
+        f"{reader.name} may not read systemd's journal",
+        seen,
+        mend=(f"usermod -aG {JOURNAL_GROUPS[0]} {reader.name}", again),
+    )
+
+
+def _gid(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
 
 
 def _readable(file: File, facts: Facts, again: str) -> Finding:
@@ -154,9 +181,7 @@ def _readable(file: File, facts: Facts, again: str) -> Finding:
     if file.entry.kind == "hidden":
         return this.unchecked(f"{file.entry.path} may not be looked at: run as root", seen)
     if facts.reader is None:
-        return this.unchecked(
-            "trackd's user is not known: it does not run, and no user posttrail is here"
-        )
+        return this.unchecked(_NOBODY)
     name = facts.reader.name
     closed = access.barred(file.folders, facts.reader)
     if closed is not None:

@@ -15,7 +15,7 @@ _FAMILIES: Final[dict[str, tuple[str, ...]]] = {
     "disk": ("disk-free", "disk-inodes", "map-headroom", "spool-depth"),
     "clock": ("clock-synchronised", "clock-spool", "clock-journal"),
     "resolver": ("name-servers", "rewrite-socket"),
-    "daemons": ("milterd", "trackd", "queryd", "traced", "versions"),
+    "daemons": ("milterd", "trackd", "queryd", "traced", "hookd", "versions"),
     "capture": ("log-lag", "unknown-lines", "lost-records", "coverage", "damaged-days"),
     "permissions": ("journal-permissions", "spool-permissions", "state-permissions", "config-file"),
     "journal": ("journal-check",),

@@ -16,8 +16,13 @@ from typing import Any
 
 import pytest
 
+from posttrail.config import Config, Trace
+from query.doctor import resolver
+from query.doctor.finding import State
 from query.doctor.holders import holder
 from query.doctor.names import FAMILIES
+from query.doctor.place import Place
+from tests.integration.knot import Knot
 from tests.integration.parts import WAIT_S, Parts, postfix_and_parts, wait_until
 
 OWN = ("milter", "mta", "log", "disk", "daemons", "capture", "permissions", "journal")
@@ -235,6 +240,41 @@ def test_the_deadline_holds_whatever_hangs(patient: Patient) -> None:
     assert states["config-file"] == "ok"
 
 
+def rewrite(patient: Patient, **who: Any) -> dict[str, Any]:
+    """The finding on Postfix's resolver."""
+    done = subprocess.run(
+        [sys.executable, "-m", "posttrail.cli", "--config", str(patient.parts.config), "doctor",
+         "--format", "json", "--only", "resolver"],
+        capture_output=True, text=True, timeout=WAIT_S, cwd=Path(__file__).parents[2], **who,
+    )  # fmt: skip
+    (found,) = [
+        each for each in json.loads(done.stdout)["findings"] if each["check"] == "rewrite-socket"
+    ]
+    return dict(found)
+
+
+def test_postfixs_own_resolver_answers_root_and_says_whom_else(patient: Patient) -> None:
+    found = rewrite(patient)
+    assert found["state"] == "ok"
+    assert found["seen"][-1]["what"] == "answers root, postfix"
+    other = rewrite(patient, user="nobody", group="nogroup", extra_groups=[])
+    assert (other["state"], other["needs_root"]) == ("not_checked", True)
+    assert "posttrail-rw unix" in other["said"]
+
+
+@pytest.mark.skipif(not shutil.which("knotd"), reason="no Knot: tools/setup dns installs it")
+def test_a_real_name_server_answers_until_it_is_stopped(tmp_path: Path) -> None:
+    with Knot(tmp_path / "knot", {"plain.test": "@ A 192.0.2.1"}) as knot:
+        server = f"{knot.address}:{knot.port}"
+        place = Place(config=Config(trace=Trace(nameservers=(server,))), journal=tmp_path, now_us=0)
+        good = resolver.name_servers(resolver.gather(place), place)
+    bad = resolver.name_servers(resolver.gather(place), place)
+    assert good.state is State.OK
+    assert good.seen == ((server, "answers"),)
+    assert bad.state is State.PROBLEM
+    assert bad.seen == ((server, "Connection refused"),)
+
+
 def test_when_nothing_runs_each_program_is_named(patient: Patient) -> None:
     patient.parts.both.stop()
     for path in (patient.parts.state / "run").glob("*.prom"):
@@ -251,3 +291,9 @@ def test_when_nothing_runs_each_program_is_named(patient: Patient) -> None:
     )
     assert (found["check"], found["state"]) == ("test-message", "problem")
     assert "not in the journal" in found["said"]
+    patient.parts.lab.stop()
+    asleep = rewrite(patient)
+    assert asleep["state"] == "warning"
+    assert asleep["mend"] == [f"postfix -c {patient.parts.lab.etc} start"]
+    subprocess.run(asleep["mend"][0], shell=True, check=True, capture_output=True)
+    wait_until(lambda: rewrite(patient)["state"] == "ok")

@@ -1,5 +1,7 @@
 """The check finds each kind of damage, and nothing where there is none."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +32,23 @@ def test_a_sound_journal_has_no_problems(filled: Path) -> None:
     state, day = check_journal(filled)
     assert state.name == "state"
     assert day == Part(name="2026-11-23", messages=30, tombstones=1, entries=30 * 8)
+
+
+def test_positions_that_move_meanwhile_are_no_damage(filled: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            with Writer.open(filled) as writer:
+                for number in range(10_000):
+                    writer.commit({"spool": b"%d" % number})
+        finally:
+            os._exit(0)
+    try:
+        parts = [check_part(filled, "state") for _ in range(300)]
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert sum(part.problems for part in parts) == 0
 
 
 def _change(directory: Path, database: bytes, change: Callable[[Store], Change]) -> Part:

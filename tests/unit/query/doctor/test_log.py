@@ -65,12 +65,24 @@ def test_postfix_writes_elsewhere_than_we_follow() -> None:
 
 
 def readable(one: File, **more: Any) -> Finding:
-    (found,) = log.readable(facts(one, **more), "again")
+    *_, found = log.readable(facts(one, **more), "again")
     return found
 
 
 def test_readable_by_the_group_adm() -> None:
     assert readable(file()).state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("gids", "state"), [({1001, 101}, State.OK), ({1001}, State.PROBLEM), ({1001, 4}, State.OK)]
+)
+def test_systemds_journal_is_for_its_groups(gids: set[int], state: State) -> None:
+    reader = Account("posttrail", 1001, frozenset(gids))
+    known = facts(journald=True, reader=reader, journal_gids=frozenset({101, 4}))
+    (found,) = log.readable(known, "again")
+    assert found.state is state
+    if state is State.PROBLEM:
+        assert found.mend == ("usermod -aG systemd-journal posttrail", "again")
 
 
 def test_a_group_that_could_read_is_joined() -> None:

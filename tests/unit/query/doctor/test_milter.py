@@ -147,9 +147,12 @@ def test_a_milter_that_negotiates_is_told_goodbye(
         made.sendall(struct.pack(">IcIII", 13, b"O", 6, 0, 0))
         heard.append(made.recv(5, socket.MSG_WAITALL))
         heard.append(made.recv(1))
+        done.set()
 
+    done = threading.Event()
     listen(serve)
     facts = milter.gather(place)
+    assert done.wait(10)
     assert facts.answer == "version 6"
     assert milter.answers(facts, "start").state is State.OK
     assert heard[0][:9] == b"\0\0\0\x0dO\0\0\0\x06"

@@ -12,7 +12,11 @@ from journal.check import Part
 from journal.events import Source
 from posttrail import __version__
 from posttrail.config import Config
+<<<<<<< HEAD
 from posttrail.postconf import Service, Settings
+=======
+from posttrail.hook import Hook
+>>>>>>> a5edc79 (doctor: hooks, systemd's journal for trackd, name servers and resolver live)
 from query.doctor import daemons, message, permissions, sound
 from query.doctor.access import Entry
 from query.doctor.daemons import Program
@@ -87,6 +91,14 @@ def test_traced_is_missed_but_not_much(listens: bool | None, state: State) -> No
     assert daemons.wakes(replace(TRACED, listens=listens), PLACE).state is state
     nowhere = replace(PLACE, mta="")
     assert daemons.wakes(TRACED, nowhere).state is State.UNCHECKED
+
+
+def test_hookd_is_needed_only_where_there_is_a_hook() -> None:
+    gone = replace(MILTERD, name="hookd", pid=None, gauges_s=None)
+    assert daemons.tells(gone, PLACE).state is State.OK
+    asked = replace(PLACE, config=Config(hooks=(Hook(name="a", on=("error",)),)))
+    assert daemons.tells(gone, asked).state is State.PROBLEM
+    assert daemons.tells(replace(gone, pid=5, gauges_s=1.0), asked).state is State.OK
 
 
 def test_who_listens_is_known_without_waking_them(tmp_path: Path) -> None:
