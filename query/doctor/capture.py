@@ -27,7 +27,10 @@ FAR: Final = 1 << 20
 """Bytes that a follower may be behind: a second or two of a busy log."""
 MANY_UNKNOWN: Final = 100
 SHARE: Final = 0.01
-_GAUGE: Final = re.compile(r"^(posttrail_\w+) (\S+)$", re.MULTILINE)
+LATE_S: Final = 60.0
+"""Of the newest line that was read, where there is more to read."""
+_GAUGE: Final = re.compile(r"^(posttrail_\w+(?:\{[^}\n]*\})?) (\S+)$", re.MULTILINE)
+_LINES: Final = "posttrail_trackd_lines_total{"
 _SHOWN: Final = 5
 _LOSSES: Final = frozenset({"rate_limited", "truncated", "rotated_away", "overflow"})
 
@@ -69,7 +72,7 @@ def lag(files: Iterable[tuple[int, int]], inode: int, size: int) -> int:
 
 
 def gauges_of(text: str) -> dict[str, float]:
-    """The gauges without labels of a NAME.prom."""
+    """The gauges of a NAME.prom, those with labels under their whole name."""
     return {name: float(value) for name, value in _GAUGE.findall(text)}
 
 
@@ -95,7 +98,13 @@ def behind(facts: Facts, place: Place) -> Finding:
     if not facts.behind:
         return this.unchecked("no file is followed that can be looked at")
     told = [Seen(name, f"{size:,} bytes behind") for name, size in facts.behind.items()]
-    if max(facts.behind.values()) > FAR:
+    late = {name: age for name, age in facts.gauges.items()
+            if name.startswith("posttrail_trackd_lag_seconds") and age > LATE_S}  # fmt: skip
+    told += [Seen(name, f"{age:,.0f} s") for name, age in late.items()]
+    if facts.gauges.get("posttrail_trackd_disk_full"):
+        df = f"df -h {shlex.quote(str(place.journal))}"
+        return this.problem("posttrail-trackd waits for room on its disk", *told, mend=df)
+    if late or max(facts.behind.values()) > FAR:
         return this.warning(
             "posttrail-trackd is behind what is written", *told, mend=place.restart("trackd")
         )
@@ -108,8 +117,11 @@ def unknown(facts: Facts, seen: JournalSeen) -> Finding:
     count = facts.gauges.get("posttrail_trackd_unknown_lines_total")
     if count is None:
         return this.unchecked("posttrail-trackd has left no gauges")
-    told = Seen("posttrail_trackd_unknown_lines_total", f"{count:,.0f} since its start")
-    if count > MANY_UNKNOWN and count > SHARE * LINES * seen.counted:
+    of_log = (name for name in facts.gauges if name.startswith(_LINES) and "spool" not in name)
+    lines = sum(facts.gauges[name] for name in of_log)
+    read = f" of {lines:,.0f}" if lines else ""
+    told = Seen("posttrail_trackd_unknown_lines_total", f"{count:,.0f}{read} since its start")
+    if count > MANY_UNKNOWN and count > SHARE * (lines or LINES * seen.counted):
         return this.warning(
             "many lines of the mail log are not understood",
             told,

@@ -239,7 +239,7 @@ def wakes(seen: Program, place: Place) -> Finding:
 def tells(seen: Program, place: Place) -> Finding:
     """Does posttrail-hookd run, where there is somebody to tell?"""
     if not place.config.hooks:
-        return check("hookd").ok("there is no hook, so posttrail-hookd need not run")
+        return check("hookd").ok("posttrail-hookd need not run", Seen("hooks", "none"))
     return lives(seen, place)
 
 

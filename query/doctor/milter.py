@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from posttrail.milters import socket_path
 from posttrail.postconf import Settings
 from query.doctor import access
 from query.doctor.access import Account, Entry
@@ -38,17 +39,10 @@ class Facts:
     denied: bool = False  # we may not connect
 
 
-def path_of(name: str) -> Path | None:
-    """The path of a milter's Unix socket as milterd takes it; None for inet and inet6."""
-    if name.startswith(("inet:", "inet6:")):
-        return None
-    return Path(name.removeprefix("unix:").removeprefix("local:"))
-
-
 def gather(place: Place) -> Facts:
     """Look at the socket, and speak to it."""
     name = place.config.milter.socket
-    path = path_of(name)
+    path = socket_path(name)
     folders = access.way(path) if path is not None else ()
     seen = access.entry(path) if path is not None else None
     try:

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from posttrail import milters, smtp_doors
-from posttrail.milters import LISTS, TIMES, Milter
+from posttrail.milters import LISTS, TIMES, Milter, socket_path
 from posttrail.postconf import Service, Settings
 from posttrail.smtp_doors import handed_back, is_inner, passed_over
 from query.doctor import mta_sendmail
 from query.doctor.finding import Check, Finding, Seen
-from query.doctor.milter import path_of
 from query.doctor.names import check, checks
 from query.doctor.place import EXIM, POSTFIX, SENDMAIL, Place
 
@@ -163,7 +162,7 @@ def timeouts(view: View) -> Finding:
 def unix(view: View) -> Finding:
     """Is it a Unix socket?"""
     this = check("milter-unix")
-    if path_of(view.socket) is None:
+    if socket_path(view.socket) is None:
         return this.warning(
             "over inet: each message takes some 40 ms longer than over unix:",
             Seen("milter.socket", view.socket),

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from posttrail.errors import UnavailableError
+from posttrail.milters import socket_path
 from query.doctor.finding import Finding, Seen
-from query.doctor.milter import path_of
 from query.doctor.names import check, checks
 from query.doctor.place import Place
 from query.trace import sendmail_cf
@@ -71,7 +71,7 @@ def run(place: Place) -> list[Finding]:
 def decide(text: str, socket: str, path: str) -> list[Finding]:
     """The findings of a sendmail.cf."""
     known = filters(text)
-    ours = next((each for each in known if path_of(each.socket) == path_of(socket)), None)
+    ours = next((each for each in known if socket_path(each.socket) == socket_path(socket)), None)
     asked = order(text)
     mend = (
         f'echo "{_MC.format(socket=socket)}" >> /etc/mail/sendmail.mc',

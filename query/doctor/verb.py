@@ -54,7 +54,7 @@ def doctor(
     if send and not _is_address(send):
         raise UsageError(f"--send {send}: not an address")
     until = time.monotonic() + (deadline or (FULL_S if full else LIMIT_S))
-    place = _place(options, send=send, full=full)
+    place = place_of(options, send=send, full=full)
     findings = examine(place, only or FAMILIES, until=until)
     if form == "json":
         told = draw.document(findings, now_us=place.now_us, mta=mta_name(place), root=is_root())
@@ -72,7 +72,8 @@ def mta_name(place: Place) -> str:
     return f"{place.mta} {place.postfix.version}" if place.postfix else place.mta
 
 
-def _place(options: Globals, *, send: str, full: bool) -> Place:
+def place_of(options: Globals, *, send: str = "", full: bool = False) -> Place:
+    """What is to be looked at, as the options and the environment say."""
     mta, why = mta_of(options.config.trace)
     postfix, why_not = postfix_of(mta, options.config.trace)
     return Place(

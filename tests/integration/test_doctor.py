@@ -16,12 +16,15 @@ from typing import Any
 
 import pytest
 
+from posttrail import cli
 from posttrail.config import Config, Trace
 from query.doctor import resolver
+from query.doctor.examine import examine
 from query.doctor.finding import State
 from query.doctor.holders import holder
 from query.doctor.names import FAMILIES
 from query.doctor.place import Place
+from query.doctor.verb import place_of
 from tests.integration.knot import Knot
 from tests.integration.parts import WAIT_S, Parts, postfix_and_parts, wait_until
 
@@ -60,11 +63,11 @@ class Patient:
         return findings
 
     def wrong(self, *families: str, config: Path | None = None) -> dict[str, str]:
-        """Checks that are not well, with their states."""
-        options = [word for name in families or OWN for word in ("--only", name)]
-        found = self.look(*options, config=config)
-        return {each["check"]: each["state"] for each in found
-                if each["state"] in ("warning", "problem")}  # fmt: skip
+        """Checks that are not well, with their states; asked in this process."""
+        options = cli.settle(None, None, str(config or self.parts.config))
+        found = examine(place_of(options), families or OWN, until=time.monotonic() + WAIT_S)
+        return {each.check: each.state.value for each in found
+                if each.state in (State.WARNING, State.PROBLEM)}  # fmt: skip
 
     def configured(self, place: Path, old: str, new: str) -> Path:
         """A configuration that differs."""

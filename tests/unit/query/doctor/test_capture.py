@@ -1,5 +1,6 @@
 """What was captured: positions against files, gauges, gaps, days put aside."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,38 @@ def test_a_hundredth_of_the_lines_may_be_unknown(unknown: int, messages: int, st
     facts = capture.Facts(runs=True, gauges={"posttrail_trackd_unknown_lines_total": unknown})
     assert capture.unknown(facts, JournalSeen(why_not="", counted=messages)).state is state
     assert capture.unknown(capture.Facts(runs=True), JournalSeen()).state is State.UNCHECKED
+
+
+def test_the_lines_that_were_read_are_the_measure_where_they_are_known(
+    place: Place, tmp_path: Path
+) -> None:
+    gauges = {
+        "posttrail_trackd_unknown_lines_total": 200,
+        'posttrail_trackd_lines_total{source="spool"}': 1_000_000,
+        'posttrail_trackd_lines_total{source="log"}': 15_000,
+        'posttrail_trackd_lines_total{source="journald"}': 4_999,
+    }
+    write_prom(tmp_path / "trackd.prom", gauges)
+    many = JournalSeen(why_not="", counted=1_000_000)
+    assert capture.unknown(capture.gather(place), many).state is State.WARNING
+    write_prom(tmp_path / "trackd.prom", gauges | {"posttrail_trackd_unknown_lines_total": 199})
+    assert capture.unknown(capture.gather(place), many).state is State.OK
+
+
+def test_a_follower_that_reads_old_lines_is_behind_whatever_its_bytes(place: Place) -> None:
+    here = replace(place, seen=JournalSeen(why_not=""))
+
+    def state(**gauges: float) -> State:
+        named = {
+            name.replace("__", "{") + "}" * ("__" in name): age for name, age in gauges.items()
+        }
+        return capture.behind(
+            capture.Facts(runs=True, behind={"log x": 0}, gauges=named), here
+        ).state
+
+    assert state(posttrail_trackd_lag_seconds__log=60.0) is State.OK
+    assert state(posttrail_trackd_lag_seconds__log=61.0) is State.WARNING
+    assert state(posttrail_trackd_disk_full=1.0) is State.PROBLEM
 
 
 def test_losses_are_read_from_the_gauges(place: Place, tmp_path: Path) -> None:

@@ -12,11 +12,8 @@ from journal.check import Part
 from journal.events import Source
 from posttrail import __version__
 from posttrail.config import Config
-<<<<<<< HEAD
-from posttrail.postconf import Service, Settings
-=======
 from posttrail.hook import Hook
->>>>>>> a5edc79 (doctor: hooks, systemd's journal for trackd, name servers and resolver live)
+from posttrail.postconf import Service, Settings
 from query.doctor import daemons, message, permissions, sound
 from query.doctor.access import Entry
 from query.doctor.daemons import Program
