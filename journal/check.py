@@ -65,9 +65,7 @@ def check_part(directory: Path, name: str) -> Part:
     """Check one day or ``state`` in this process."""
     # One snapshot: a writer may be at work.
     if name == days.STATE:
-        with Store(
-            directory / name, store.STATE_DATABASES, writable=False, snapshot=True
-        ) as state:
+        with Store(directory / name, store.STATE_DATABASES, writable=False, snapshot=True) as state:
             found = len(Coverage(state.every(b"v")).pairs())
             if not sums.key_is_known(state, days.read_key(directory)):
                 raise days.WrongKeyError(directory)
