@@ -6,6 +6,7 @@ files go. A day that ``state/`` names as gone and that is still there is removed
 start, its sums already carried. Raises what journal/store.py raises.
 """
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,35 @@ from posttrail.durable import sync_directory
 def expired(present: list[int], today: int, keep_days: int) -> list[int]:
     """The days that are older than the newest ``keep_days``, today being the newest."""
     return [day for day in present if day <= today - keep_days]
+
+
+def oversize(
+    sizes: list[tuple[int, int]], cap_bytes: int, whole_bytes: int, protected: int
+) -> list[int]:
+    """The oldest days that must go so that the journal is within its cap.
+
+    ``sizes``: (day, bytes), oldest first; ``whole_bytes``: of the whole journal. From the day
+    ``protected`` on none goes, even where the cap is not kept then.
+    """
+    found = []
+    for day, size in sizes:
+        if whole_bytes <= cap_bytes or day >= protected:
+            break
+        found.append(day)
+        whole_bytes -= size
+    return found
+
+
+def size_of(path: Path) -> int:
+    """Bytes on disk of a directory with all in it; what vanishes meanwhile has none."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(folder, name)).st_blocks * 512
+            except OSError:
+                continue
+    return total
 
 
 def sums(store: Store) -> Counter[bytes]:

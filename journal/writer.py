@@ -607,17 +607,43 @@ class Writer:
         today = day_of(now_us)
         dropped = []
         for day in retention.expired(self._present, today, keep_days):
-            retention.carry(self._state, day, retention.sums(self._day(day)))
-            self._forget(day)
-            self._touching.discard({day_name(day)})
-            self._present.remove(day)
-            retention.remove(self._directory, day_name(day))
+            self.drop(day)
             dropped.append(day_name(day))
         for name in retention.expired_bad(self._directory, today, keep_days):
             retention.remove(self._directory, name)
             dropped.append(name)
         self._coverage.forget((today - keep_days + 1) * DAY_US)
         return dropped
+
+    def drop(self, day: int) -> int:
+        """Drop a day, its counters carried; the rows that it had. Commit beforehand."""
+        totals = retention.sums(self._day(day))
+        retention.carry(self._state, day, totals)
+        self._forget(day)
+        self._touching.discard({day_name(day)})
+        self._present.remove(day)
+        self._newest.pop(day, None)
+        self._latest.pop(day, None)
+        retention.remove(self._directory, day_name(day))
+        return sum(value for key, value in totals.items() if len(key) == 2 and key[0] != NO_STATUS)
+
+    @property
+    def present(self) -> list[int]:
+        """The days that there are, oldest first."""
+        return list(self._present)
+
+    def shrink(self, cap_bytes: int, protected: int) -> list[str]:
+        """Drop the oldest days before ``protected`` until the journal is within ``cap_bytes``."""
+        whole = retention.size_of(self._directory)
+        if whole <= cap_bytes:
+            return []
+        sizes = [(day, retention.size_of(self._directory / day_name(day))) for day in self.present]
+        found = retention.oversize(sizes, cap_bytes, whole, protected)
+        for day in found:
+            self.drop(day)
+        if found:
+            self._coverage.forget((found[-1] + 1) * DAY_US)
+        return [day_name(day) for day in found]
 
     def close(self) -> None:
         """Close all; what was not committed is gone. Closing twice is harmless."""

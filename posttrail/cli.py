@@ -39,6 +39,7 @@ VERBS: Final[dict[str, Verb]] = {
     "explain-line": Verb("milterd.track.explain_line:verb", "What a log line is understood as."),
     "check": Verb("query.check:check", "Read the whole journal and name damage."),
     "rebuild": Verb("milterd.track.rebuild_verb:rebuild", "Fill a damaged day again."),
+    "prune": Verb("milterd.track.prune_verb:prune", "Drop the oldest days."),
     "backup": Verb("milterd.track.backup_verb:backup", "Copy the journal while it is written."),
     "restore": Verb("milterd.track.backup_verb:restore", "Put a backup in place."),
     "erase": Verb("milterd.track.erase_verb:erase", "Forget an address."),

@@ -39,8 +39,14 @@ class Journal:
 
     directory: Path = Path("/var/lib/posttrail/journal")
     retention_days: int = 30
+    size_cap: str = ""  # "": none; such as "20G": beyond it the oldest days go
     rebuild: bool = True  # trackd fills a damaged day again by itself
     group: str = "posttrail-query"
+
+    @property
+    def size_cap_bytes(self) -> int:
+        """``size_cap`` in bytes; 0: none."""
+        return bytes_of(self.size_cap) if self.size_cap else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +283,16 @@ def _value(key: str, value: object, default: object) -> object:
     if key in ("syslog_udp", "tcp", "metrics") and value:
         loopback(value)
     return Path(value) if isinstance(default, Path) else value
+
+
+def bytes_of(value: str) -> int:
+    """The bytes of ``20G``, ``500M``, ``1.5T`` or a plain number; ValueError for any other."""
+    import re
+
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)([KMGT]?)i?B?", value)
+    if match is None or not float(match[1]):
+        raise ValueError('is not a size such as "20G" or "500M"')
+    return int(float(match[1]) * (1 << 10 * " KMGT".index(match[2] or " ")))
 
 
 def loopback(value: str) -> tuple[str, int]:

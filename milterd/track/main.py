@@ -141,6 +141,8 @@ def make(
         host=host,
         desk=desk,
         keep_days=keep_days,
+        cap_bytes=settings.journal.size_cap_bytes,
+        lifetime_days=mta.queue_lifetime_days,
         silent_us=mta.silent_minutes * 60_000_000,
     )
 

@@ -149,6 +149,8 @@ class Tracker:
         host: bytes,
         desk: Desk | None = None,
         keep_days: int = 30,
+        cap_bytes: int = 0,
+        lifetime_days: int = 5,
         silent_us: int = 7_200 * SECOND,
     ) -> None:
         self._sources = sources
@@ -157,6 +159,8 @@ class Tracker:
         self._host = host
         self._desk = desk
         self._keep_days = keep_days
+        self._cap_bytes = cap_bytes  # 0: none
+        self._lifetime_days = lifetime_days
         self._since: float | None = None  # when the first uncommitted change came
         self._ticked = self._pruned = 0.0
         self._compacted = ""  # the day whose free pages were given back last
@@ -213,7 +217,11 @@ class Tracker:
 
     def _tidy(self) -> None:
         """Drop the days past retention; give back what is free in yesterday's file, once."""
-        for day in self._writer.prune(_now_us(), self._keep_days):
+        dropped = self._writer.prune(_now_us(), self._keep_days)
+        if self._cap_bytes:
+            protected = day_of(_now_us()) - self._lifetime_days
+            dropped += self._writer.shrink(self._cap_bytes, protected)
+        for day in dropped:
             log.info("dropped day=%s", day)
         yesterday = day_name(day_of(_now_us()) - 1)
         if yesterday != self._compacted:

@@ -36,6 +36,7 @@ ERASE_AGAIN: Final = "erase again"
 """Ends the erasures that were begun, whosever they are."""
 
 TASKS: Final[dict[str, str]] = {
+    "prune": "milterd.track.prune:task",
     "rebuild": "milterd.track.rebuild:task",
     "erase": "milterd.track.erase:erase",
     ERASE_AGAIN: "milterd.track.erase:resumed",

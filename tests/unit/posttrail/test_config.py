@@ -26,6 +26,7 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         [journal]
         directory = "/j/journal"
         retention_days = 7
+        size_cap = "20G"
         rebuild = false
         group = "mailops"
         [milter]
@@ -124,6 +125,7 @@ def test_the_default_file_is_read_when_it_is_there() -> None:
         ("journal = 1\n", "x.toml: journal is not a table"),
         ("[journal]\ndays = 3\n", "x.toml: unknown key journal.days"),
         ("[journal]\nretention_days = 0\n", "x.toml: journal.retention_days is not a whole number"),
+        ("[journal]\nsize_cap = 'big'\n", "journal.size_cap is not a size such as"),
         ("[journal]\nretention_days = true\n", "journal.retention_days is not a whole number"),
         ("[journal]\ndirectory = 3\n", "x.toml: journal.directory is not a string"),
         ("[log]\nfiles = 'one'\n", "x.toml: log.files is not a list of strings"),
