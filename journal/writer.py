@@ -362,6 +362,8 @@ class Writer:
     def adopt(self, record: Record) -> None:
         """Buffer a record of which the journal lost its own, under the id that it had."""
         self._is_newest(id_day(record.id), record.id)
+        if self.forget.until_us >= 0:
+            record = self.forget.record(record)
         self._pending[record.id] = Pending(record, b"", None)
 
     def lead(self, message_id: bytes, into: bytes) -> None:

@@ -280,6 +280,8 @@ def _value(key: str, value: object, default: object) -> object:
         _check_zone(value)
     if key == "recipient_delimiter" and not set(value) <= DELIMITERS:
         raise ValueError('is not a set of characters such as "+" or "+-"')
+    if key == "size_cap" and value:
+        bytes_of(value)
     if key in ("syslog_udp", "tcp", "metrics") and value:
         loopback(value)
     return Path(value) if isinstance(default, Path) else value
