@@ -42,6 +42,7 @@ BENCHES: Final = {
     "prune": "tests.bench.storing:prune",
     "milter": "tests.bench.milters:direct",
     "postfix": "tests.bench.milters:through_postfix",
+    "catchup": "tests.bench.catchup:measure",
     "cost": "tests.bench.cost:measure",
     "latency": "tests.bench.latency:measure",
     "trace": "tests.bench.trace:measure",

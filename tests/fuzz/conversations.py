@@ -206,7 +206,7 @@ def kills_libmilter(written: bytes) -> bool:
     C too, may end by a signal. No MTA says such a thing, and nobody else may open the socket.
     """
     while len(written) >= HEAD:
-        [length] = struct.unpack_from(">I", written)
+        length = max(struct.unpack_from(">I", written)[0], 1)  # the command is always read
         packet, written = written[4 : 4 + length], written[4 + length :]
         if packet[:1] == b"D" and packet.count(b"\0", 2) % 2:
             return True

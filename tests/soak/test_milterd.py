@@ -22,7 +22,7 @@ __all__ = ["start"]
 
 MESSAGES = int(os.environ.get("POSTTRAIL_SOAK_MESSAGES", "1000000"))
 STEP = 10_000
-SHORT, SHORT_STEP = 10_000, 1_000
+SHORT, SHORT_STEP = 5_000, 500
 WARM = 0.1  # the part of the messages after which memory is held to be settled
 SLOPE_MIB = 10.0
 
