@@ -104,7 +104,7 @@ def _ended(child: _Child, *, late: bool) -> Ended:
             os.kill(child.pid, signal.SIGKILL)
     status = _wait(child.pid, grace_s=_GRACE_S if late else None)
     if late:
-        return Ended(why="no answer in time")
+        return Ended(why="no answer in time; --deadline gives it more")
     if os.WIFSIGNALED(status):
         return Ended(why=f"its reader was killed by {signal.Signals(os.WTERMSIG(status)).name}")
     try:

@@ -114,8 +114,10 @@ def _segments(spool: Path, now_us: int) -> tuple[tuple[str, int, int], ...] | No
             if path.name == "current" or path.suffix == ".seg":
                 seen = path.stat()
                 found.append((path.name, seen.st_size, now_us // 1_000_000 - int(seen.st_mtime)))
-    except OSError:
+    except PermissionError:
         return None
+    except OSError:
+        return ()  # it is not there yet, or a segment went meanwhile
     return tuple(sorted(found))
 
 

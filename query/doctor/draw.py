@@ -6,6 +6,7 @@ pipe the same without colour; whatever was seen is escaped. Raises nothing.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, Final, NamedTuple, TextIO
 
 from posttrail import __version__
@@ -67,21 +68,39 @@ def write(findings: Iterable[Finding], out: TextIO) -> None:
 def lines(findings: Sequence[Finding], *, utf8: bool = True) -> Iterator[tuple[str, str]]:
     """Lines with the style of their first word, "" none."""
     family = ""
-    for each in findings:
+    for each, names in _joined(findings):
         if each.family != family:
             family = each.family
             yield f"{family}:", "bold"
         face = FACES[each.state]
         word = f"{face.icon} {face.word}" if utf8 else face.word
         beside = f" ({_told(each.seen[0])})" if each.state is State.OK and each.seen else ""
-        yield f"  {word:<{_WORD}}  {each.check}: {safe(each.said)}{beside}", face.style
+        yield f"  {word:<{_WORD}}  {names}: {safe(each.said)}{beside}", face.style
         for one in each.seen if each.state is not State.OK else ():
             yield f"{_INDENT}{_told(one)}", ""
         for command in each.mend:
             yield f"{_INDENT}mend: {safe(command)}", ""
     counts = Counter(each.state for each in findings)
-    said = (f"{counts[state]} {FACES[state].word}" for state in (*_WORST_FIRST,) if counts[state])
-    yield ", ".join(said), ""
+    yield ", ".join(_counted(counts[state], state) for state in _WORST_FIRST if counts[state]), ""
+
+
+def _joined(findings: Iterable[Finding]) -> Iterator[tuple[Finding, str]]:
+    """Findings with the name of their check; of those unchecked for one reason, with all names."""
+    for _, group in groupby(findings, _same):
+        same = list(group)
+        yield same[0], ", ".join(dict.fromkeys(each.check for each in same))
+
+
+def _same(each: Finding) -> object:
+    """What findings share that make one line; nothing where they say more than why not."""
+    if each.state is State.UNCHECKED and not each.seen:
+        return each.family, each.said
+    return id(each)
+
+
+def _counted(count: int, state: State) -> str:
+    many = "s" if count != 1 and state in (State.PROBLEM, State.WARNING) else ""
+    return f"{count} {FACES[state].word}{many}"
 
 
 _WORST_FIRST: Final = (State.PROBLEM, State.WARNING, State.UNCHECKED, State.OK)

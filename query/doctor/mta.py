@@ -66,8 +66,9 @@ def run(place: Place) -> list[Finding]:
     if place.mta == SENDMAIL:
         return mta_sendmail.run(place)
     if place.mta != POSTFIX or place.postfix is None:
-        why = "Exim asks no milters: its log tells" if place.mta == EXIM else place.why_not
-        return [each.unchecked(f"this is for Postfix: {why}") for each in checks("mta")]
+        exim = "this is for Postfix: Exim asks no milters, its log tells"
+        why = exim if place.mta == EXIM else place.no_postfix
+        return [each.unchecked(why) for each in checks("mta")]
     view = View(
         settings=place.postfix,
         queue=place.queue,

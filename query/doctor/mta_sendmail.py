@@ -7,6 +7,7 @@ Pure but for ``run``. Raises what reading sendmail.cf raises.
 """
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,13 +18,14 @@ from query.doctor.names import check, checks
 from query.doctor.place import Place
 from query.trace import sendmail_cf
 
+MC: Final = "/etc/mail/sendmail.mc"
 LONGEST_S: Final = 10
 _X: Final = re.compile(r"^X([^,\s]+)\s*,(.*)$", re.MULTILINE)
 _FILTERS: Final = re.compile(r"^O\s*InputMailFilters\s*=\s*(.*)$", re.MULTILINE)
 _TIME: Final = re.compile(r"([CSRE]):(\d+)([smhd]?)")
 _DEFAULT_S: Final = {"C": 300, "S": 10, "R": 10, "E": 300}
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_MC: Final = "INPUT_MAIL_FILTER(`posttrail', `S={socket}, F=, T=C:2s;S:5s;R:5s;E:5s')dnl"
+_MC: Final = "INPUT_MAIL_FILTER(`{name}', `S={socket}, F=, T=C:2s;S:5s;R:5s;E:5s')dnl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +75,7 @@ def decide(text: str, socket: str, path: str) -> list[Finding]:
     known = filters(text)
     ours = next((each for each in known if socket_path(each.socket) == socket_path(socket)), None)
     asked = order(text)
-    mend = (
-        f'echo "{_MC.format(socket=socket)}" >> /etc/mail/sendmail.mc',
-        "make -C /etc/mail && systemctl restart sendmail",
-    )
+    mend = mended(ours.name if ours else "posttrail", socket)
     applied = {
         each.check: each
         for each in _of(ours, asked, Seen(path, f"filters: {', '.join(asked) or 'none'}"), mend)
@@ -87,6 +86,17 @@ def decide(text: str, socket: str, path: str) -> list[Finding]:
         if each.name not in applied
     )
     return [*applied.values(), *others]
+
+
+def mended(name: str, socket: str) -> tuple[str, ...]:
+    """Commands that make our line of sendmail.mc the last, and as it should be."""
+    line = shlex.quote(_MC.format(name=name, socket=socket))
+    known = shlex.quote(f"/^INPUT_MAIL_FILTER(`{name}'/d")
+    return (
+        f"sed -i {known} {MC}",
+        f"echo {line} >> {MC}",
+        "make -C /etc/mail && systemctl restart sendmail",
+    )
 
 
 def _of(ours: Filter | None, asked: list[str], seen: Seen, mend: tuple[str, ...]) -> list[Finding]:

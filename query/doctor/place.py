@@ -50,6 +50,13 @@ class Place:
         return Path(named or "/var/spool/postfix")
 
     @property
+    def no_postfix(self) -> str:
+        """Why what is for Postfix is not checked."""
+        if self.mta == POSTFIX:
+            return f"Postfix's settings cannot be read: {self.why_not}"
+        return f"this is for Postfix: {self.why_not}"
+
+    @property
     def etc(self) -> str:
         """Postfix's configuration directory where it is not its own; ""."""
         return self.config.trace.config if self.mta == POSTFIX else ""

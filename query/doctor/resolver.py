@@ -113,7 +113,7 @@ def rewrite(place: Place) -> Finding:
     """Does Postfix's resolver of addresses answer, and to whom?"""
     this = check("rewrite-socket")
     if place.mta != POSTFIX or place.postfix is None:
-        return this.unchecked(f"this is for Postfix: {place.why_not}")
+        return this.unchecked(place.no_postfix)
     named = place.config.trace.rewrite_socket
     paths = (
         [named]

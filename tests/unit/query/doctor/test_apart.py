@@ -47,7 +47,7 @@ def test_who_hangs_is_ended_with_all_that_it_started_and_holds_nobody_up(tmp_pat
 
     began = time.monotonic()
     ended = together({"hangs": hangs, "quick": lambda: 7}, until=soon(1.0))
-    assert ended["hangs"] == Ended(why="no answer in time")
+    assert ended["hangs"] == Ended(why="no answer in time; --deadline gives it more")
     assert ended["quick"] == Ended(value=7)
     assert time.monotonic() - began < 10
     assert not _lives(int(told.read_text()))

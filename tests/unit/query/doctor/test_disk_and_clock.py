@@ -92,6 +92,7 @@ def test_a_spool_that_nobody_tidies(tmp_path: Path) -> None:
 
 
 def test_real_disks_are_looked_at(tmp_path: Path) -> None:
+    assert disk.gather(place(tmp_path)).spool == ()
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "current").write_bytes(b"x" * 100)
     known = disk.gather(place(tmp_path))

@@ -1,5 +1,8 @@
 """Sendmail's X lines, as sendmail.cf has them."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from query.doctor import mta_sendmail
@@ -44,6 +47,17 @@ def test_the_line_of_the_manual_is_fine() -> None:
 def test_what_is_wrong_is_found_alone(text: str, check: str, state: State) -> None:
     wrong = {name: each for name, each in states(text).items() if each is not State.OK}
     assert wrong == {check: state}
+
+
+def test_the_commands_leave_one_line_of_ours_behind_all_others(tmp_path: Path) -> None:
+    other = "INPUT_MAIL_FILTER(`clamav', `S=local:/run/clamav.sock, F=T')dnl\n"
+    old = "INPUT_MAIL_FILTER(`posttrail', `S=local:/run/posttrail/milter.sock, F=T')dnl\n"
+    file = tmp_path / "sendmail.mc"
+    file.write_text(old + other + "MAILER(`smtp')dnl\n")
+    for command in mta_sendmail.mended("posttrail", SOCKET)[:2]:
+        subprocess.run(command.replace(mta_sendmail.MC, str(file)), shell=True, check=True)
+    ours = f"INPUT_MAIL_FILTER(`posttrail', `S={SOCKET}, F=, T=C:2s;S:5s;R:5s;E:5s')dnl\n"
+    assert file.read_text() == other + "MAILER(`smtp')dnl\n" + ours
 
 
 def test_what_is_for_postfix_is_left_out_with_a_word() -> None:

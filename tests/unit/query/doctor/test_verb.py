@@ -30,6 +30,22 @@ FINDINGS = [
 ]
 
 
+def test_what_was_not_checked_for_one_reason_is_one_line() -> None:
+    out = io.StringIO()
+    draw.write([each.unchecked("Exim runs here") for each in checks("limits")], out)
+    assert out.getvalue().splitlines() == [
+        "limits:",
+        "  not checked    journald-limit, rsyslog-limit: Exim runs here",
+        "2 not checked",
+    ]
+
+
+def test_several_are_counted_in_the_plural() -> None:
+    out = io.StringIO()
+    draw.write([THIS.problem("a", mend="x"), THIS.problem("b", mend="y")], out)
+    assert out.getvalue().splitlines()[-1] == "2 problems"
+
+
 class Terminal(io.StringIO):
     encoding = "utf-8"
 
