@@ -182,7 +182,7 @@ def take_all(file: Path) -> list[str]:
 
 def told(journal: Path) -> Told:
     """All rows and counters; ids differ from journal to journal and are left out."""
-    if not (journal / "FORMAT").exists():
+    if not (journal / "FORMAT").exists() or not (journal / "state").exists():
         return [], {}
     with Reader.open(journal) as reader:
         records = [reader.record(id) for id, _ in reader.scan(0, 1 << 62)]

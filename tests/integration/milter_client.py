@@ -32,8 +32,16 @@ class Mta:
         family = socket.AF_INET if isinstance(address, int) else socket.AF_UNIX
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.settimeout(20)
-        self._socket.connect(("127.0.0.1", address) if isinstance(address, int) else str(address))
         self._replies = self._socket.makefile("rb")
+        try:
+            place = ("127.0.0.1", address) if isinstance(address, int) else str(address)
+            self._socket.connect(place)
+            self._begin(protocol)
+        except (OSError, AssertionError):
+            self.close()
+            raise
+
+    def _begin(self, protocol: int) -> None:
         self._write("O", struct.pack(">III", 6, ALL_ACTIONS, protocol))
         command, body = self._read()
         assert command == "O"
