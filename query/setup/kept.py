@@ -1,13 +1,17 @@
-"""What setup changed, kept so that it can be taken back: one JSON file, mode 0600.
+"""What setup changed, kept so that it can be taken back: one JSON file of root's, mode 0600.
 
 ``{"format": 1, "instances": {DIRECTORY: {"changes": [{name, before, after, why}], "main_cf": the
-whole text before, "sha256": of the text after}}}``. Raises UnavailableError where the file cannot
-be read or means nothing, OSError where it cannot be written.
+whole text before, "sha256": of the text after, "done": whether setup came to its end}}}``. The
+folder is not root's alone, so no link is followed, and a file of somebody else is not believed:
+what it says would become main.cf. Raises UnavailableError where the file cannot be read or means
+nothing, OSError where it cannot be written.
 """
 
 import hashlib
 import json
 import os
+import secrets
+import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +20,7 @@ from posttrail.errors import UnavailableError
 from query.setup.plan import Change
 
 _FORMAT: Final = 1
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +28,19 @@ class Kept:
     """What was done to one instance."""
 
     changes: tuple[Change, ...]
-    main_cf: str  # before
-    sha256: str  # of main.cf after
+    main_cf: str  # before; "": not known for all of the changes
+    sha256: str = ""  # of main.cf after
+    done: bool = False
 
 
 def digest(text: str) -> str:
     """How a main.cf is recognised."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def directories(file: Path) -> list[str]:
+    """The instances to which something was done."""
+    return list(_read(file)["instances"])
 
 
 def load(file: Path, directory: Path) -> Kept | None:
@@ -38,14 +49,14 @@ def load(file: Path, directory: Path) -> Kept | None:
     if found is None:
         return None
     try:
-        changes = tuple(Change(**each) for each in found["changes"])
-        return Kept(changes=changes, main_cf=found["main_cf"], sha256=found["sha256"])
-    except (KeyError, TypeError):
+        changes = tuple(Change(**each) for each in found.pop("changes"))
+        return Kept(changes=changes, **found)
+    except (AttributeError, KeyError, TypeError):
         raise _broken(file) from None
 
 
 def save(file: Path, directory: Path, kept: Kept | None) -> None:
-    """Remember, or with None forget; what an earlier setup changed stays known."""
+    """Remember, or with None forget."""
     document = _read(file)
     if kept is None:
         document["instances"].pop(str(directory), None)
@@ -55,21 +66,45 @@ def save(file: Path, directory: Path, kept: Kept | None) -> None:
         file.unlink(missing_ok=True)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        json.dump(document, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(file)
+    replace(file, json.dumps(document).encode("ascii"))
+
+
+def replace(file: Path, content: bytes, like: os.stat_result | None = None) -> None:
+    """Put a file in the place of another as a whole, with the owner and mode of ``like``."""
+    new = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(new, flags, 0o600), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            if like is not None:
+                os.fchown(stream.fileno(), like.st_uid, like.st_gid)
+                os.fchmod(stream.fileno(), stat.S_IMODE(like.st_mode))
+            os.fsync(stream.fileno())
+        new.replace(file)
+    finally:
+        new.unlink(missing_ok=True)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        document = json.loads(file.read_text("ascii"))
+        with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW), "rb") as stream:
+            seen = os.fstat(stream.fileno())
+            document = json.loads(stream.read())
     except FileNotFoundError:
         return {"format": _FORMAT, "instances": {}}
     except (OSError, ValueError):
         raise _broken(file) from None
+    if seen.st_uid not in (0, os.geteuid()) or seen.st_mode & _OTHERS_WRITE:
+        raise UnavailableError(
+            f"{file}: others than root may write it, so it is not believed; remove it, and look at"
+            " the milters in main.cf"
+        )
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
         raise _broken(file)
     if not isinstance(document.get("instances"), dict):

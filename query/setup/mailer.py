@@ -12,6 +12,7 @@ from typing import Final
 
 from posttrail import postconf as settings
 from posttrail.postconf import Settings, SettingsError
+from query.setup.kept import replace
 from query.setup.plan import Change
 
 TIMEOUT_S: Final = 60.0
@@ -22,7 +23,8 @@ class Mailer:
 
     def __init__(self, directory: str = "") -> None:
         self._where = ["-c", directory] if directory else []
-        self.directory = Path(directory or self._value("config_directory"))
+        found = directory or self._value("config_directory")
+        self.directory = Path(os.path.abspath(found))  # the commands run anywhere
         self.main_cf = self.directory / "main.cf"
 
     def settings(self) -> Settings:
@@ -37,6 +39,10 @@ class Mailer:
         """Configuration directories of further instances, postmulti(1)."""
         return settings.split(self._value("multi_instance_directories"))
 
+    def name(self) -> str:
+        """The name of the instance; "" where it has none."""
+        return self._value("multi_instance_name")
+
     def is_running(self) -> bool:
         """Whether its master(8) is there."""
         done = self._call("postfix", "status")
@@ -47,26 +53,31 @@ class Mailer:
         wanted = list(changes)
         sets = [f"{each.name}={each.after}" for each in wanted if each.after is not None]
         goes = [each.name for each in wanted if each.after is None]
+        real = self.main_cf.resolve()
+        link = os.readlink(self.main_cf) if self.main_cf.is_symlink() else None
         if sets:
             self._run("postconf", "-e", *sets)
         if goes:
             self._run("postconf", "-X", *goes)
+        if link is not None and not self.main_cf.is_symlink():
+            self._link_again(link, real)
 
-    def write(self, text: str) -> None:
-        """Replace main.cf as a whole, with its owner and mode."""
-        was = self.main_cf.stat()
-        new = self.main_cf.with_name(".main.cf.posttrail")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chown(new, was.st_uid, was.st_gid)
-        new.chmod(was.st_mode & 0o7777)
+    def _link_again(self, link: str, real: Path) -> None:
+        """postconf puts a file in a link's place: what it wrote belongs where the link leads."""
+        replace(real, self.main_cf.read_bytes(), real.stat())
+        new = self.main_cf.with_name(".main.cf.link")
+        new.unlink(missing_ok=True)
+        new.symlink_to(link)
         new.replace(self.main_cf)
 
+    def write(self, text: str) -> None:
+        """Replace main.cf as a whole, with its owner and mode; a link to it stays one."""
+        real = self.main_cf.resolve()
+        replace(real, text.encode("utf-8", "surrogateescape"), real.stat())
+
     def text(self) -> str:
-        """main.cf as it stands; bytes that are no UTF-8 are kept."""
-        return self.main_cf.read_text("utf-8", "surrogateescape")
+        """main.cf as it stands, each byte; those that are no UTF-8 are kept."""
+        return self.main_cf.read_bytes().decode("utf-8", "surrogateescape")
 
     def check(self) -> None:
         """postfix check; SettingsError where it finds fault."""

@@ -1,25 +1,28 @@
 """What posttrail needs changed in a Postfix, decided over its settings alone.
 
-Formats: main.cf as ``postconf -n`` prints it (not expanded) and as ``posttrail.postconf``
-reads it (expanded); milter lists as MILTER_README tells. Pure; raises nothing.
+Formats: main.cf as ``postconf -n`` prints it (not expanded) and as ``posttrail.postconf`` reads it
+(expanded); milter lists as ``posttrail.milters`` reads them. Pure; raises nothing.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from posttrail.postconf import Service, Settings, split
+from posttrail import milters, smtp_doors
+from posttrail.milters import LISTS, TIMES
+from posttrail.postconf import Settings, split
 
-LISTS: Final = ("smtpd_milters", "non_smtpd_milters")
-TIMEOUTS: Final = "connect_timeout=2s, command_timeout=5s, content_timeout=5s"
 YES: Final = "yes"
+LONGEST_S: Final = 10
+"""A timeout of our entry that is not longer is left as it is."""
 _SWITCHES: Final = {
     "enable_long_queue_ids": "a short queue id comes again for other mail",
     "smtpd_client_port_logging": "a refusal in the log is joined to the milter's by the port",
 }
 _LIST_REASONS: Final = {
     "smtpd_milters": "mail that comes by SMTP; last, so that the others' verdicts are seen",
-    "non_smtpd_milters": "mail of local programs and queued bounces",
+    "non_smtpd_milters": "mail of local programs; last, too",
 }
 
 
@@ -41,59 +44,74 @@ class Plan:
     notes: tuple[str, ...]  # sentences
 
 
-def entry(endpoint: str) -> str:
-    """Our word of a milter list: mail flows where nobody listens, and waits for seconds only."""
-    return f"{{ {endpoint}, default_action=accept, {TIMEOUTS} }}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """Our milter, as a Postfix with this queue directory names it."""
+
+    socket: str  # milter.socket of posttrail.toml
+    queue: Path
+
+    def has(self, word: str) -> bool:
+        """Does a word of a list ask posttrail?"""
+        return milters.is_ours(milters.milter(word).endpoint, self.socket, self.queue)
+
+    @property
+    def entry(self) -> str:
+        """The word that should stand in both lists."""
+        return milters.entry(self.socket, self.queue)
 
 
-def endpoint(spec: str, queue: str) -> str:
-    """A socket of posttrail.toml as Postfix names it; in its queue directory for chrooted services.
-
-    ``unix:PATH`` and ``inet:PORT@HOST`` (posttrail.toml(5)).
-    """
-    kind, _, place = spec.partition(":")
-    if kind == "inet":
-        port, _, host = place.partition("@")
-        return f"inet:{host or '127.0.0.1'}:{port}"
-    return "unix:" + place.removeprefix(queue.rstrip("/") + "/")
-
-
-def plan(settings: Settings, written: Mapping[str, str], ours: str) -> Plan:
-    """``written``: main.cf's own lines, not expanded; ``ours``: the milter's endpoint."""
-    changes = [*_lists(settings, written, ours), *_switches(settings, written)]
-    return Plan(changes=tuple(changes), notes=tuple(_notes(settings, written, ours)))
-
-
-def without(value: str, ours: str) -> str:
-    """A milter list as it is without our word."""
-    return ", ".join(word for word in split(value) if not is_ours(word, ours))
+def plan(settings: Settings, written: Mapping[str, str], ours: Ours) -> Plan:
+    """``written``: main.cf's own lines, not expanded."""
+    changes, notes = [], []
+    after = {**dict.fromkeys(LISTS, ""), **written}
+    for name in _referred_first(written):
+        found = _list(settings, after, name, ours)
+        if isinstance(found, str):
+            notes.append(found)
+        elif found is not None:
+            why = _LIST_REASONS[name]
+            changes.append(Change(name=name, before=written.get(name), after=found[0], why=why))
+            after[name] = found[0]
+    changes.sort(key=lambda change: LISTS.index(change.name))
+    changes += _switches(settings, written)
+    return Plan(changes=tuple(changes), notes=(*notes, *_notes(settings, ours)))
 
 
-def is_ours(word: str, ours: str) -> bool:
-    """Whether a word of a milter list asks posttrail."""
-    inner = split(word.strip("{}")) if word.startswith("{") else (word,)
-    return bool(inner) and inner[0] == ours
+def _referred_first(written: Mapping[str, str]) -> tuple[str, ...]:
+    """The lists, one that the other one refers to before it."""
+    first, second = LISTS
+    names = map(milters.reference, split(written.get(first, "")))
+    return (second, first) if second in names else (first, second)
 
 
-def _lists(settings: Settings, written: Mapping[str, str], ours: str) -> Iterator[Change]:
-    wanted = entry(ours)
-    for name in LISTS:
-        value = written.get(name)
-        words = split(value or "")
-        if words and " ".join(words[-1].split()) == wanted:
-            continue
-        if any(word in ("$smtpd_milters", "${smtpd_milters}") for word in words[-1:]):
-            continue  # it has what the first list gets
-        if not any(is_ours(word, ours) for word in words) and _by_reference(settings, name, ours):
-            continue
-        kept = [word for word in words if not is_ours(word, ours)]
-        after = ", ".join([*kept, wanted])
-        yield Change(name=name, before=value, after=after, why=_LIST_REASONS[name])
+def _list(
+    settings: Settings, values: Mapping[str, str], name: str, ours: Ours
+) -> tuple[str] | str | None:
+    """The value that a list needs; None: it is right; or why it is not for us to change."""
+    value = values[name]
+    words = milters.expanded(value, values)
+    found = list(filter(ours.has, words))
+    if len(found) == 1 and ours.has(words[-1]) and _is_good(settings, found[0]):
+        return None
+    own = list(filter(ours.has, split(value)))
+    by_postfix = not found and any(map(ours.has, settings.words(name)))
+    if len(found) > len(own) or by_postfix:
+        return (
+            f"posttrail comes into {name} by another parameter ({value}): let it be the last there,"
+            " once, with default_action=accept and short timeouts"
+        )
+    return (milters.with_last(milters.without(value, ours.has), ours.entry),)
 
 
-def _by_reference(settings: Settings, name: str, ours: str) -> bool:
-    """Whether another parameter brings our word into a list."""
-    return any(is_ours(word, ours) for word in settings.words(name))
+def _is_good(settings: Settings, word: str) -> bool:
+    """Does mail flow without us, and wait for seconds only?"""
+    asked = milters.milter(word)
+    action = asked.setting("default_action", settings.get("milter_default_action"))
+    times = (
+        asked.setting(f"{each}_timeout", settings.get(f"milter_{each}_timeout")) for each in TIMES
+    )
+    return action == "accept" and not any(milters.is_long(each, LONGEST_S) for each in times)
 
 
 def _switches(settings: Settings, written: Mapping[str, str]) -> Iterator[Change]:
@@ -102,33 +120,34 @@ def _switches(settings: Settings, written: Mapping[str, str]) -> Iterator[Change
             yield Change(name=name, before=written.get(name), after=YES, why=why)
 
 
-def _notes(settings: Settings, written: Mapping[str, str], ours: str) -> Iterator[str]:
-    for name in LISTS:
-        words = settings.words(name)
-        behind = bool(words) and not is_ours(words[-1], ours)
-        if any(is_ours(word, ours) for word in words) and behind and name not in written:
-            yield f"{name}: put posttrail last, behind it another milter is asked"
-    for service in settings.services:
-        if service.command in ("smtpd", "postscreen"):
-            yield from _of_service(settings, service, ours)
+def _notes(settings: Settings, ours: Ours) -> Iterator[str]:
+    back = {name for name, _ in smtp_doors.handed_back(settings)}
+    for name, service in smtp_doors.smtpd(settings):
+        own = settings.overrides.get(name, {})
+        if smtp_doors.passed_over(settings, name):
+            continue
+        is_asked = "smtpd_milters" not in own or any(map(ours.has, split(own["smtpd_milters"])))
+        if name in back and is_asked:
+            kept = settings.words("receive_override_options", name)
+            yield (
+                f"{name} in master.cf takes mail back from a filter, and asks the milters again."
+                f" postconf -P {name}/receive_override_options={','.join((*kept, 'no_milters'))}"
+            )
+        elif not is_asked and not smtp_doors.is_inner(service):
+            yield (
+                f"{name} in master.cf has smtpd_milters of its own: its mail is known from the log"
+                " alone until posttrail is added there, too"
+            )
+    yield from _out_of_reach(settings, ours)
 
 
-def _of_service(settings: Settings, service: Service, ours: str) -> Iterator[str]:
-    key = f"{service.name}/{service.type}"
-    own = settings.overrides.get(key, {})
-    if "no_milters" in own.get("receive_override_options", ""):
-        return
-    if "smtpd_milters" in own and not any(
-        is_ours(word, ours) for word in split(own["smtpd_milters"])
-    ):
+def _out_of_reach(settings: Settings, ours: Ours) -> Iterator[str]:
+    """A chrooted service sees the queue directory only."""
+    path = milters.socket_path(ours.socket)
+    services = smtp_doors.chrooted(settings)
+    if path is not None and ours.queue not in path.parents and services:
         yield (
-            f"{key} in master.cf has smtpd_milters of its own, its mail is known from the log"
-            " alone. Where it is no content filter's way back, add posttrail there, too"
-        )
-    if ours.startswith("unix:/") and service.chroot == "y" and service.command == "smtpd":
-        yield f"{key} is chrooted (master.cf), and the socket is outside of the queue directory"
-
-
-def same(one: str, other: str | None) -> bool:
-    """Whether two lists ask the same milters in the same order."""
-    return split(one) == split(other or "")
+            f"{', '.join(services)} in master.cf: chrooted, and cannot reach {path}. Set"
+            f" milter.socket = \"unix:{ours.queue}/posttrail/milter.sock\" in posttrail.toml, or"
+            " take them out of the chroot"
+        )  # fmt: skip

@@ -1,7 +1,10 @@
 """Proves that mail flows: one mail by SMTP over loopback, and no trace of it left in the queue.
 
-From the null sender, so that nothing is sent back, with a subject that says what it is. RFC 5321;
-postqueue(1) -j. Raises nothing: a proof that could not be made is told.
+From the null sender, so that nothing is sent back, to an address whose mail qmgr(8) itself throws
+away: that of ``double_bounce_sender``, in a domain of ``mydestination`` or at our own address. So
+it takes the whole way, door, milters, cleanup(8), queue, and nobody finds it. Where no smtpd(8)
+takes mail from loopback it is given to sendmail(1). RFC 5321; postqueue(1) -j. Raises nothing: a
+proof that could not be made is told.
 """
 
 import json
@@ -9,17 +12,33 @@ import re
 import smtplib
 import subprocess
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.utils import make_msgid
-from typing import Final
+from email.utils import formatdate, make_msgid
+from typing import Any, Final
 
-from posttrail.postconf import Service, Settings, program, split
+from posttrail import smtp_doors
+from posttrail.errors import PosttrailError
+from posttrail.postconf import Service, Settings, program
 
 WAIT_S: Final = 30.0
-_POLL_S: Final = 0.2
+_POLL_S: Final = 0.1
 _QUEUED: Final = re.compile(rb"queued as ([0-9A-Za-z]+)")
-_SMTPD: Final = frozenset({"smtpd", "postscreen"})
+_PORTS: Final = {"smtp": 25}
+_EVERYWHERE: Final = frozenset({"all", "loopback-only", "localhost"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where the test mail goes in."""
+
+    host: str
+    port: int  # 0: sendmail(1)
+    asks_us: bool = True  # with posttrail in the lists of main.cf
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}" if self.port else "sendmail(1)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,64 +48,90 @@ class Proof:
     flows: bool
     said: str  # the server's reply, or what went wrong
     queue_id: str | None = None
+    message_id: str | None = None  # None: the milter is not asked there
 
 
-def door(settings: Settings) -> tuple[str, int] | None:
-    """Address and port of an SMTP service that loopback reaches; None where there is none."""
+def doors(settings: Settings) -> Iterator[Door]:
+    """The services that take SMTP in the clear from loopback, then sendmail(1)."""
     for service in settings.services:
-        if service.type == "inet" and service.command in _SMTPD:
-            found = _place(service, settings)
-            if found is not None:
-                return found
-    return None
+        name = f"{service.name}/{service.type}"
+        if service.type != "inet" or service.command not in ("smtpd", "postscreen"):
+            continue
+        number = _port(service)
+        if number and settings.get("smtpd_tls_wrappermode", name) != "yes":
+            own = settings.overrides.get(name, {})
+            asks = "smtpd_milters" not in own and not smtp_doors.passed_over(settings, name)
+            host = service.name.rpartition(":")[0].strip("[]") or _interface(settings)
+            yield Door(host=host, port=number, asks_us=asks)
+    yield Door(host="", port=0)
 
 
-def _place(service: Service, settings: Settings) -> tuple[str, int] | None:
-    host, _, port = service.name.rpartition(":")
-    number = {"smtp": 25, "submission": 587}.get(port, int(port) if port.isdecimal() else 0)
-    if not number:
-        return None
-    named = host.strip("[]") or _interface(settings)
-    return named, number
+def door(settings: Settings) -> Door:
+    """The best of them: port 25, else the first that asks posttrail."""
+    found = list(doors(settings))
+    wanted: tuple[Callable[[Door], bool], ...] = (
+        lambda each: each.port == 25 and each.asks_us,
+        lambda each: each.asks_us,
+    )
+    return next(each for fits in wanted for each in found if fits(each))
+
+
+def _port(service: Service) -> int:
+    """0 for one whose name says that it wants a login."""
+    name = service.name.rpartition(":")[2]
+    return _PORTS.get(name, int(name) if name.isdecimal() and name not in ("465", "587") else 0)
 
 
 def _interface(settings: Settings) -> str:
-    names = split(settings.get("inet_interfaces"))
-    local = [name for name in names if name.startswith("127.")]
-    if local or not names or names[0] in ("all", "loopback-only", "localhost"):
-        return local[0] if local else "127.0.0.1"
-    return names[0]
+    names = settings.words("inet_interfaces")
+    if not names or _EVERYWHERE & set(names):
+        return "127.0.0.1"
+    return next((name for name in names if name.startswith("127.")), names[0])
 
 
-def prove(settings: Settings, directory: str, recipient: str) -> Proof:
-    """Send a mail and wait until the queue has done with it."""
-    place = door(settings)
-    if place is None:
-        return Proof(flows=False, said="master.cf has no smtpd that loopback reaches")
+def nobody(settings: Settings) -> str:
+    """The address whose mail Postfix throws away, where it is local."""
+    local = settings.get("double_bounce_sender") or "double-bounce"
+    names = (each for each in settings.words("mydestination") if not set(each) & set(":/$"))
+    domain = next(names, f"[{_interface(settings)}]")
+    return f"{local.partition('@')[0]}@{domain}"
+
+
+def prove(settings: Settings, directory: str, recipient: str = "") -> Proof:
+    """Send a mail, to ``recipient`` instead of nobody; wait until the queue has done with it."""
+    place, to = door(settings), recipient or nobody(settings)
+    mail = message(to)
     try:
-        reply = _send(place, recipient)
-    except (OSError, smtplib.SMTPException) as error:
-        return Proof(flows=False, said=f"{place[0]}:{place[1]}: {_words(error)}")
-    found = _QUEUED.search(reply)
-    said = reply.decode("ascii", "replace")
-    if found is None:
-        return Proof(flows=True, said=said)
-    queue_id = found[1].decode()
-    if not _left_queue(queue_id, directory):
-        late = f"{said}, and after {WAIT_S:.0f} s it is still in the queue"
-        return Proof(flows=False, said=late, queue_id=queue_id)
-    return Proof(flows=True, said=said, queue_id=queue_id)
+        reply = _send(place, to, mail) if place.port else _submit(directory, to, mail)
+    except (OSError, PosttrailError, smtplib.SMTPException, subprocess.SubprocessError) as error:
+        return Proof(flows=False, said=f"{place}: {_words(error)}")
+    found, said = _QUEUED.search(reply), reply.decode("ascii", "replace")
+    queue_id = found[1].decode() if found else None
+    message_id = mail["Message-ID"].strip("<>") if place.asks_us else None
+    stuck = "" if found is None and place.port else _stuck(directory, queue_id, to)
+    return Proof(
+        flows=not stuck,
+        said=f"{said}, {stuck}" if stuck else said,
+        queue_id=queue_id,
+        message_id=message_id,
+    )
 
 
-def _send(place: tuple[str, int], recipient: str) -> bytes:
+def message(to: str) -> EmailMessage:
+    """The test mail; it says what it is."""
     mail = EmailMessage()
-    mail["From"] = f"posttrail setup <{recipient}>"
-    mail["To"] = recipient
+    mail["From"] = f"posttrail setup <{to}>"
+    mail["To"] = to
     mail["Subject"] = "posttrail setup: mail flows (this can be deleted)"
+    mail["Date"] = formatdate()
     mail["Message-ID"] = make_msgid("setup", "posttrail.invalid")
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content("posttrail setup sends this before and after it changes main.cf.\n")
-    with smtplib.SMTP(*place, timeout=WAIT_S) as client:
+    return mail
+
+
+def _send(place: Door, recipient: str, mail: EmailMessage) -> bytes:
+    with smtplib.SMTP(place.host, place.port, timeout=WAIT_S) as client:
         client.ehlo_or_helo_if_needed()
         for code, text in (client.mail(""), client.rcpt(recipient)):
             if code >= 300:
@@ -97,7 +142,15 @@ def _send(place: tuple[str, int], recipient: str) -> bytes:
     return text
 
 
+def _submit(directory: str, recipient: str, mail: EmailMessage) -> bytes:
+    command = [program("sendmail"), "-C", directory, "-i", "-f", "<>", "--", recipient]
+    subprocess.run(command, input=mail.as_bytes(), check=True, timeout=WAIT_S, capture_output=True)
+    return b"taken by sendmail(1)"
+
+
 def _words(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return bytes(error.stderr).decode("utf-8", "replace").strip()
     if not isinstance(error, smtplib.SMTPResponseException):
         return str(error)
     text = error.smtp_error
@@ -105,15 +158,28 @@ def _words(error: Exception) -> str:
     return f"{error.smtp_code} {said}"
 
 
-def _left_queue(queue_id: str, directory: str) -> bool:
+def _stuck(directory: str, queue_id: str | None, recipient: str) -> str:
+    """Why it is still in the queue; "" once it is gone."""
     deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
+    while True:
         done = subprocess.run(
             [program("postqueue"), "-c", directory, "-j"],
             capture_output=True, text=True, check=False, timeout=WAIT_S,
         )  # fmt: skip
-        ids = {json.loads(line).get("queue_id") for line in done.stdout.splitlines()}
-        if done.returncode == 0 and queue_id not in ids:
-            return True
+        if done.returncode == 0:
+            listed = (json.loads(line) for line in done.stdout.splitlines())
+            ours = [each for each in listed if _is_ours(each, queue_id, recipient)]
+            if not ours:
+                return ""
+            if ours[0].get("queue_name") == "deferred":
+                why = [each.get("delay_reason", "") for each in ours[0].get("recipients", ())]
+                return f"but it is deferred: {'; '.join(why)}"
+        if time.monotonic() > deadline:
+            return f"but after {WAIT_S:.0f} s it is still in the queue"
         time.sleep(_POLL_S)
-    return False
+
+
+def _is_ours(entry: dict[str, Any], queue_id: str | None, recipient: str) -> bool:
+    if queue_id is not None:
+        return bool(entry.get("queue_id") == queue_id)
+    return any(each.get("address") == recipient for each in entry.get("recipients", ()))

@@ -1,39 +1,43 @@
 """``posttrail setup``: show what Postfix needs to have posttrail as a milter; apply it, undo it.
 
-Exit codes: 0, 69 where mail does not flow (main.cf is then as it was) or Postfix is not there, 77
-without root, 78 where Postfix cannot read its own configuration.
+Exit codes: 0; 64 with --apply where another mail server runs; 69 where mail does not flow (main.cf
+is then as it was), or no mail server is there; 77 without root; 78 where Postfix cannot read its
+own configuration.
 """
 
 import os
-import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import click
 
+from posttrail import milters
 from posttrail.cli import Globals
 from posttrail.errors import RefusedError, UnavailableError, UsageError
 from posttrail.postconf import Settings
 from posttrail.text import safe
 from query import export
+from query.doctor.place import EXIM, POSTFIX, SENDMAIL, mta_of
 from query.options import text_or_json
-from query.setup import plan, work
+from query.setup import kept, plan, work
 from query.setup.mailer import Mailer
-from query.setup.plan import Change, Plan
+from query.setup.plan import Change, Ours, Plan
 from query.setup.proof import Proof
 from query.setup.work import Done, Place
 
-SENDMAIL_MC: Final = Path("/etc/mail/sendmail.mc")
+_OTHERS: Final = (SENDMAIL, EXIM)
 
 
 @click.command("setup")
 @click.option("--apply", "applies", is_flag=True, help="Change main.cf, and reload Postfix.")
 @click.option("--undo", "undoes", is_flag=True, help="Take back what --apply did.")
 @click.option("--postfix-config", default="", metavar="DIR", help="As postconf -c.")
-@click.option("--test-mail", default="postmaster", metavar="ADDRESS", help="Who gets it.")
+@click.option("--state", default="", metavar="FILE", help="Where what was is kept.")
+@click.option("--test-mail", default="", metavar="ADDRESS", help="Who gets it: nobody.")
 @click.option("--no-test-mail", is_flag=True, help="Do not prove that mail flows.")
 @text_or_json
 @click.pass_obj
@@ -43,6 +47,7 @@ def setup(
     applies: bool,
     undoes: bool,
     postfix_config: str,
+    state: str,
     test_mail: str,
     no_test_mail: bool,
     form: str,
@@ -50,44 +55,82 @@ def setup(
     """Show the lines of main.cf that posttrail needs; --apply them, --undo them."""
     if applies and undoes:
         raise UsageError("--apply and --undo exclude each other")
-    if not postfix_config and shutil.which("postconf") is None and SENDMAIL_MC.exists():
-        sys.stdout.writelines(_sendmail(options.config.milter.socket))
-        return 0
-    mailer = Mailer(postfix_config)
-    settings = mailer.settings()
-    place = Place(
-        mailer=mailer,
-        ours=plan.endpoint(options.config.milter.socket, settings.get("queue_directory")),
-        file=options.config.milter.spool.parent / "setup.json",
-        spool=options.config.milter.spool,
-        recipient=None if no_test_mail else test_mail,
-    )
-    wanted = plan.plan(settings, mailer.written(), place.ours)
+    settings = options.config
+    mta, why = (POSTFIX, "") if postfix_config else mta_of(settings.trace)
+    if mta in _OTHERS:
+        return _other_mta(mta, settings.milter.socket, applies=applies, form=form)
+    if not mta:
+        raise UnavailableError(why)
+    file = Path(state) if state else settings.milter.spool.parent / "setup.json"
+
+    def place(directory: str) -> Place:
+        mailer = Mailer(directory)
+        queue = Path(mailer.settings().get("queue_directory"))
+        return Place(
+            mailer=mailer,
+            ours=Ours(socket=settings.milter.socket, queue=queue),
+            file=file,
+            spool=settings.milter.spool,
+            test_mail=not no_test_mail,
+            recipient=test_mail,
+        )
+
     if undoes:
-        return _tell(_done(place, None), Plan(changes=(), notes=()), place, settings, form)
+        _root_only()
+        first = place(postfix_config or settings.trace.config)
+        known = [] if postfix_config else kept.directories(file)
+        others = sorted(set(known) - {str(first.mailer.directory)})
+        return _undo([first, *map(place, others)], form)
+    return _set_up(place(postfix_config or settings.trace.config), applies, form)
+
+
+def _set_up(place: Place, applies: bool, form: str) -> int:
+    """Show it, and do it where that is wanted."""
+    settings = place.mailer.settings()
+    wanted = plan.plan(settings, place.mailer.written(), place.ours)
     if not applies and form == "text":
-        sys.stdout.writelines(lines(wanted, mailer, settings))
+        sys.stdout.writelines(lines(wanted, place.mailer, settings))
         applies = bool(wanted.changes) and _asks(place)
         if not applies:
             return 0
-    done = _done(place, wanted) if applies and wanted.changes else None
-    return _tell(done, wanted, place, settings, form)
+    if applies:
+        _root_only()
+    if applies and (wanted.changes or work.is_unfinished(place)):
+        with _errors_of_files():
+            done = work.apply(place, wanted.changes)
+        return _tell(done, wanted, place, settings, form)
+    return _tell(None, wanted, place, settings, form)
 
 
-def _done(place: Place, wanted: Plan | None) -> Done:
+def _undo(instances: Iterable[Place], form: str) -> int:
+    """Take it back: in the instance that was named, else in all that were set up."""
+    for each in instances:
+        with _errors_of_files():
+            done = work.undo(each)
+        _tell(done, Plan(changes=(), notes=()), each, each.mailer.settings(), form)
+        if done.after is not None and not done.after.flows:
+            raise UnavailableError(f"it is taken back, but mail does not flow: {done.after.said}")
+    return 0
+
+
+def _root_only() -> None:
     if os.geteuid() != 0:
         raise RefusedError("setup changes main.cf: run it as root")
+
+
+@contextmanager
+def _errors_of_files() -> Iterator[None]:
     try:
-        return work.undo(place) if wanted is None else work.apply(place, wanted.changes)
+        yield
     except OSError as error:
         raise UnavailableError(f"{error.filename}: {error.strerror}") from None
 
 
 def _asks(place: Place) -> bool:
     """On a terminal, ask; elsewhere say how it is done."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if sys.stdin.isatty() and sys.stdout.isatty() and os.geteuid() == 0:
         return click.confirm(f"Change {place.mailer.main_cf} so?", default=False)
-    print("Nothing is changed. To do it: posttrail setup --apply", file=sys.stderr)
+    print("Nothing is changed. To do it, as root: posttrail setup --apply", file=sys.stderr)
     return False
 
 
@@ -125,7 +168,7 @@ def lines(wanted: Plan, mailer: Mailer, settings: Settings) -> Iterator[str]:
         yield from _change(change)
     if not wanted.changes:
         yield "\nNothing to do: posttrail is asked as it should be.\n"
-    for note in (*wanted.notes, *map(_other, mailer.others())):
+    for note in (*wanted.notes, *map(_instance, mailer.others())):
         yield f"\nNote: {safe(note)}.\n"
     if wanted.changes:
         yield "\n"
@@ -139,8 +182,10 @@ def _change(change: Change) -> Iterator[str]:
         yield f"+ {change.name} = {safe(change.after)}\n"
 
 
-def _other(directory: str) -> str:
-    return f"another instance is set up with --postfix-config {directory}"
+def _instance(directory: str) -> str:
+    name = Mailer(directory).name()
+    called = f" ({name})" if name else ""
+    return f"the instance{called} in {directory} is set up with --postfix-config {directory}"
 
 
 def _result(done: Done, wanted: Plan, place: Place) -> Iterator[str]:
@@ -156,7 +201,10 @@ def _result(done: Done, wanted: Plan, place: Place) -> Iterator[str]:
     if done.seen:
         yield "posttrail-milterd saw it.\n"
     elif done.seen is False:
-        yield "posttrail-milterd did not see it: systemctl enable --now posttrail-milterd\n"
+        yield (
+            "posttrail-milterd does not run; mail flows without it, and the log alone is read:"
+            " systemctl enable --now posttrail-milterd\n"
+        )
     for note in wanted.notes:
         yield f"Note: {safe(note)}.\n"
 
@@ -166,9 +214,28 @@ def _flow(when: str, proof: Proof) -> str:
     return f"{flows} {when}: {safe(proof.said)}\n"
 
 
+def _other_mta(mta: str, socket: str, *, applies: bool, form: str) -> int:
+    """What somebody with another mail server does by hand."""
+    told = list(_sendmail(socket) if mta == SENDMAIL else _exim())
+    if form == "json":
+        nothing = {"done": False, "mail_before": None, "mail_after": None, "seen_by_milter": None}
+        notes = [line.strip() for line in told if line.strip()]
+        document = {"postfix": "", "directory": "", "changes": [], "notes": notes, **nothing}
+        sys.stdout.write(export.json_line(document, sys.stdout))
+    else:
+        sys.stdout.writelines(told)
+    if applies:
+        raise UsageError(f"setup changes Postfix only; this is {mta.capitalize()}")
+    return 0
+
+
 def _sendmail(socket: str) -> Iterator[str]:
-    kind, _, where = socket.partition(":")
-    spec = f"local:{where}" if kind == "unix" else socket
+    path = milters.socket_path(socket)
+    spec = socket if path is None else f"local:{path}"
     yield "Sendmail: behind all other INPUT_MAIL_FILTER lines of sendmail.mc\n\n"
     yield f"INPUT_MAIL_FILTER(`posttrail', `S={spec}, F=, T=C:2s;S:5s;R:5s;E:5s')dnl\n\n"
     yield "then make sendmail.cf of it and restart Sendmail. posttrail changes nothing here.\n"
+
+
+def _exim() -> Iterator[str]:
+    yield "Exim asks no milter: its main log alone is read. Name it in [log] of posttrail.toml.\n"

@@ -1,24 +1,31 @@
 """Applies the plan to a Postfix and takes it back, with a proof that mail flows before and after.
 
-What was is kept before anything is changed, so that a crash in between can be undone. Raises
-UnavailableError where mail does not flow (main.cf is then as it was), SettingsError, OSError.
+What was is kept before anything is changed, so that what a crash left half done is brought to its
+end by the next --apply, and can be undone. Raises UnavailableError where mail does not flow
+(main.cf is then as it was), SettingsError, OSError.
 """
 
+import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Final
 
+from posttrail import milters
 from posttrail.errors import UnavailableError
-from posttrail.postconf import SettingsError
-from query.setup import kept, plan
+from posttrail.milters import LISTS
+from posttrail.postconf import split
+from query.setup import kept
 from query.setup.kept import Kept
 from query.setup.mailer import Mailer
-from query.setup.plan import Change
+from query.setup.plan import Change, Ours
 from query.setup.proof import Proof, prove
 
 SEEN_S: Final = 5.0
+TRIES: Final = 3
+"""A process that began before the reload may still take a mail, by the old settings."""
 _POLL_S: Final = 0.1
 
 
@@ -27,10 +34,11 @@ class Place:
     """What the work is done with."""
 
     mailer: Mailer
-    ours: str  # the milter's endpoint, as Postfix names it
+    ours: Ours
     file: Path  # what is kept
     spool: Path  # of posttrail-milterd
-    recipient: str | None  # of test mails; None: none are sent
+    test_mail: bool = True
+    recipient: str = ""  # of test mails; "": an address whose mail is thrown away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,38 +51,45 @@ class Done:
     seen: bool | None = None  # by posttrail-milterd; None: not looked for
 
 
+def is_unfinished(place: Place) -> bool:
+    """Was an earlier setup cut off?"""
+    known = kept.load(place.file, place.mailer.directory)
+    return known is not None and not known.done
+
+
 def apply(place: Place, changes: tuple[Change, ...]) -> Done:
     """Make the changes, or leave all as it was."""
     mailer = place.mailer
+    known = kept.load(place.file, mailer.directory)
     before = _proof(place)
     if before is not None and not before.flows:
         raise UnavailableError(f"nothing is changed, for mail does not flow now: {before.said}")
     text = mailer.text()
-    known = kept.load(place.file, mailer.directory)
-    now = Kept(changes=changes, main_cf=text, sha256="") if known is None else _more(known, changes)
+    now = Kept(changes=changes, main_cf=text) if known is None else _more(known, changes, text)
     kept.save(place.file, mailer.directory, now)
     try:
-        mailer.change(changes)
-        after = _take_up(place)
-    except (UnavailableError, SettingsError):
+        if changes:
+            mailer.change(changes)
+        now = changed(now, sha256=kept.digest(mailer.text()) if now.main_cf else "")
+        kept.save(place.file, mailer.directory, now)
+        after, seen = _take_up(place)
+    except BaseException:
         mailer.write(text)
+        kept.save(place.file, mailer.directory, known)
         if mailer.is_running():
             mailer.reload()
-        kept.save(place.file, mailer.directory, known)
         raise
-    if known is None or now.sha256:
-        now = replace(now, sha256=kept.digest(mailer.text()))
-        kept.save(place.file, mailer.directory, now)
-    return Done(changes=changes, before=before, after=after, seen=_seen(place, after))
+    kept.save(place.file, mailer.directory, changed(now, done=True))
+    return Done(changes=changes, before=before, after=after, seen=seen)
 
 
 def undo(place: Place) -> Done:
     """Take back what setup did; of what somebody else wrote since only our own word goes."""
     mailer = place.mailer
     known = kept.load(place.file, mailer.directory)
-    if known is not None and kept.digest(mailer.text()) == known.sha256:
+    if known is not None and known.sha256 == kept.digest(mailer.text()):
         mailer.write(known.main_cf)
-        changes = tuple(replace(one, before=one.after, after=one.before) for one in known.changes)
+        changes = tuple(changed(one, before=one.after, after=one.before) for one in known.changes)
     else:
         changes = back(known.changes if known else (), mailer.written(), place.ours)
         mailer.change(changes)
@@ -85,65 +100,99 @@ def undo(place: Place) -> Done:
     return Done(changes=changes, after=_proof(place) if changes else None)
 
 
-def back(made: tuple[Change, ...], written: Mapping[str, str], ours: str) -> tuple[Change, ...]:
+def back(made: tuple[Change, ...], written: Mapping[str, str], ours: Ours) -> tuple[Change, ...]:
     """What undoes the changes where main.cf was edited meanwhile, or where nothing was kept."""
     found = []
     known = {each.name: each for each in made}
-    for name in dict.fromkeys([*known, *plan.LISTS]):
+    for name in dict.fromkeys([*known, *LISTS]):
         now, was = written.get(name), known.get(name)
         after: str | None
         if now is None:
             continue
         if was is not None and now == was.after:
             after = was.before
-        elif name in plan.LISTS:
-            after = plan.without(now, ours) or (was.before if was is not None else None)
-            if plan.same(now, after):
+        elif name in LISTS:
+            after = milters.without(now, ours.has)
+            if after == now:
                 continue
+            if not split(after) and (was is None or was.before is None):
+                after = None
         else:
             continue  # somebody else decided since
         found.append(Change(name=name, before=now, after=after, why="as it was without posttrail"))
     return tuple(found)
 
 
-def _more(known: Kept, changes: tuple[Change, ...]) -> Kept:
-    """An earlier setup's changes and further ones: what was first is what undo gives back."""
+def _more(known: Kept, changes: tuple[Change, ...], text: str) -> Kept:
+    """An earlier setup's changes and further ones: what was first is what undo gives back.
+
+    main.cf is known as it was before all of them where nobody has edited it since.
+    """
     first = {each.name: each for each in known.changes}
     for each in changes:
         was = first.get(each.name)
-        first[each.name] = each if was is None else replace(each, before=was.before)
-    return Kept(changes=tuple(first.values()), main_cf="", sha256="")
+        first[each.name] = each if was is None else changed(each, before=was.before)
+    is_as_we_left_it = text == known.main_cf or known.sha256 == kept.digest(text)
+    return Kept(changes=tuple(first.values()), main_cf=known.main_cf if is_as_we_left_it else "")
 
 
-def _take_up(place: Place) -> Proof | None:
+def _take_up(place: Place) -> tuple[Proof | None, bool | None]:
+    """The last test mail, and whether the milter saw it."""
     mailer = place.mailer
     mailer.check()
     if not mailer.is_running():
-        return None
+        return None, None
     mailer.reload()
-    after = _proof(place)
-    if after is not None and not after.flows:
-        raise UnavailableError(f"main.cf is as it was, for mail did not flow then: {after.said}")
-    return after
+    listens = _listens(place)
+    for _ in range(TRIES):
+        after = _proof(place)
+        if after is not None and not after.flows:
+            raise UnavailableError(
+                f"main.cf is as it was, for mail did not flow then: {after.said}"
+            )
+        if after is None or after.message_id is None:
+            return after, None
+        if not listens:
+            return after, False
+        if _seen(place, after.message_id):
+            return after, True
+    raise UnavailableError(
+        f"main.cf is as it was, for posttrail-milterd listens on {place.ours.socket}, and no test"
+        f" mail came into its spool {place.spool}; try: posttrail doctor --only milter"
+    )
 
 
 def _proof(place: Place) -> Proof | None:
-    if place.recipient is None or not place.mailer.is_running():
+    if not place.test_mail or not place.mailer.is_running():
         return None
     return prove(place.mailer.settings(), str(place.mailer.directory), place.recipient)
 
 
-def _seen(place: Place, proof: Proof | None) -> bool | None:
+def _listens(place: Place) -> bool:
+    """Is anybody at the milter's socket?"""
+    path = milters.socket_path(place.ours.socket)
+    port, _, host = place.ours.socket.partition(":")[2].partition("@")
+    try:
+        if path is None:
+            socket.create_connection((host.strip("[]") or "127.0.0.1", port), 2).close()
+        else:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(2)
+                client.connect(str(path))
+    except OSError:
+        return False
+    return True
+
+
+def _seen(place: Place, message_id: str) -> bool:
     """Whether the spool has the mail; posttrail-milterd writes it after its reply."""
-    if proof is None or proof.queue_id is None:
-        return None
     deadline = time.monotonic() + SEEN_S
     while True:
         try:
-            if proof.queue_id.encode() in (place.spool / "current").read_bytes():
+            if message_id.encode() in (place.spool / "current").read_bytes():
                 return True
         except OSError:
-            return False
+            pass  # it is renamed when it is full
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from posttrail import milters
 from posttrail.demo.lab import Lab
 from posttrail.demo.stage import configuration, folder, free_port
 from posttrail.postconf import split
 from posttrail.run import program
-from query.setup.plan import entry
 from tests.integration.parts import Program, answers, wait_until
 from tests.unit.query.test_verbs import validate
 
@@ -32,7 +34,7 @@ BEFORE = (
     "enable_long_queue_ids = no",
     "smtpd_client_port_logging = no",
 )
-OURS = entry("unix:posttrail/milter.sock")
+OURS = milters.entry("unix:/q/posttrail/milter.sock", Path("/q"))
 REFUSES = """
 import sys, Milter
 class Refuses(Milter.Base):
@@ -54,7 +56,7 @@ class Host:
     def setup(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         command = (
             *(program("posttrail"), "--config", str(self.config), "setup"),
-            *("--postfix-config", str(self.lab.etc), "--test-mail", "alice@example.com"),
+            *("--postfix-config", str(self.lab.etc)),
         )
         return subprocess.run(
             [*command, *arguments], capture_output=True, text=True, timeout=120,
@@ -121,6 +123,73 @@ def test_it_is_applied_once_and_undone_to_the_byte(host: Host) -> None:
     assert "mail flows after" in undone.stdout
     assert host.main_cf == before
     assert "Nothing to take back" in host.setup("--undo").stdout
+
+
+def test_nobody_finds_the_test_mail(host: Host) -> None:
+    log = host.lab.log.stat().st_size
+    assert host.setup("--apply").returncode == 0
+    said = host.lab.log.read_bytes()[log:].decode()
+    ends = re.findall(r"status=(\w+) \((.*)\)", said)
+    assert ends == [("sent", "undeliverable postmaster notification discarded")] * 2
+
+
+def test_a_link_stays_one_and_a_list_over_several_lines_comes_back(host: Host) -> None:
+    main_cf, real = host.lab.etc / "main.cf", host.state / "real.cf"
+    text = host.main_cf.replace(
+        OTHER.encode(), OTHER.encode() + b",\r\n  # caf\xe9\n  inet:127.0.0.1:2\n", 1
+    )
+    real.write_bytes(text)
+    real.chmod(0o640)
+    main_cf.unlink()
+    main_cf.symlink_to("../real.cf")
+    try:
+        assert host.setup("--apply", "--no-test-mail").returncode == 0
+        assert main_cf.is_symlink()
+        assert OURS.encode() in real.read_bytes()
+        assert host.setup("--undo", "--no-test-mail").returncode == 0
+        assert main_cf.is_symlink()
+        assert real.read_bytes() == text
+        assert real.stat().st_mode & 0o777 == 0o640
+    finally:
+        main_cf.unlink()
+        main_cf.write_bytes(text)  # the fixture gives back what was
+
+
+def test_what_was_cut_off_is_brought_to_its_end_and_undone_to_the_byte(host: Host) -> None:
+    before = host.main_cf
+    assert host.setup("--apply", "--no-test-mail").returncode == 0
+    state = host.state / "setup.json"
+    told = json.loads(state.read_text())
+    told["instances"][str(host.lab.etc)]["done"] = False  # killed before the proof
+    state.write_text(json.dumps(told))
+    again = host.setup("--apply")
+    assert again.returncode == 0, again.stderr
+    assert "mail flows after" in again.stdout
+    assert host.setup("--undo", "--no-test-mail").returncode == 0
+    assert host.main_cf == before
+
+
+def test_without_a_name_all_that_was_set_up_is_undone(host: Host) -> None:
+    before = host.main_cf
+    second = host.state / "second"
+    shutil.copytree(host.lab.etc, second)
+    for directory in (second, host.lab.etc):
+        done = host.setup("--apply", "--no-test-mail", "--postfix-config", str(directory))
+        assert done.returncode == 0, done.stderr
+    # the configuration names the first
+    command = (
+        program("posttrail"),
+        "--config",
+        str(host.config),
+        "setup",
+        "--undo",
+        "--no-test-mail",
+    )
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert host.main_cf == before
+    assert (second / "main.cf").read_bytes() == before
+    assert not (host.state / "setup.json").exists()
+    shutil.rmtree(second)
 
 
 def test_what_the_administrator_did_meanwhile_stays(host: Host) -> None:

@@ -1,13 +1,23 @@
 """What setup would change, over settings that a Postfix may have."""
 
+from pathlib import Path
+
 import pytest
 
+from posttrail.errors import UnavailableError
 from posttrail.postconf import Service, Settings
-from query.setup.plan import Plan, endpoint, entry, plan, without
+from query.setup import kept
+from query.setup.plan import Ours, Plan, plan
+from query.setup.proof import door, nobody
 from query.setup.work import back
 
-OURS = "unix:posttrail/milter.sock"
-ENTRY = entry(OURS)
+QUEUE = Path("/var/spool/postfix")
+SOCKET = f"unix:{QUEUE}/posttrail/milter.sock"
+OURS = Ours(socket=SOCKET, queue=QUEUE)
+ENTRY = (
+    "{ unix:posttrail/milter.sock, default_action=accept, connect_timeout=2s, command_timeout=5s,"
+    " content_timeout=5s }"
+)
 DONE = {"enable_long_queue_ids": "yes", "smtpd_client_port_logging": "yes"}
 
 
@@ -17,7 +27,7 @@ def planned(
     *,
     services: tuple[Service, ...] = (),
     overrides: dict[str, dict[str, str]] | None = None,
-    ours: str = OURS,
+    ours: Ours = OURS,
 ) -> Plan:
     settings = Settings(main=DONE | main, services=services, overrides=overrides or {})
     return plan(settings, main if written is None else written, ours)
@@ -45,12 +55,15 @@ def test_a_postfix_without_a_switch_is_not_given_it() -> None:
     ("value", "after"),
     [
         ("inet:localhost:8891", f"inet:localhost:8891, {ENTRY}"),
-        ("a b", f"a, b, {ENTRY}"),
+        ("a  b", f"a  b {ENTRY}"),
+        ("a,b", f"a,b, {ENTRY}"),
         ("$my_milters", f"$my_milters, {ENTRY}"),
         (f"{ENTRY} inet:localhost:8891", f"inet:localhost:8891, {ENTRY}"),
         ("{ inet:x:1, default_action=tempfail }", f"{{ inet:x:1, default_action=tempfail }}, {ENTRY}"),
-        (OURS, ENTRY),
-        ("{ " + OURS + ", default_action=tempfail }", ENTRY),
+        ("unix:posttrail/milter.sock", ENTRY),
+        (SOCKET, ENTRY),
+        ("{ unix:posttrail/milter.sock, default_action=tempfail }", ENTRY),
+        (ENTRY.replace("=5s", "=2m"), ENTRY),
     ],
 )  # fmt: skip
 def test_ours_comes_last_and_the_others_stay_in_their_order(value: str, after: str) -> None:
@@ -75,27 +88,10 @@ def test_a_service_with_milters_of_its_own_is_named() -> None:
 
 
 def test_a_chrooted_smtpd_and_a_socket_outside_of_its_root_are_named() -> None:
-    outside = "unix:/run/posttrail/milter.sock"
+    outside = Ours(socket="unix:/run/posttrail/milter.sock", queue=QUEUE)
     (note,) = planned({}, services=(smtpd("y"),), ours=outside).notes
-    assert "smtp/inet is chrooted" in note
+    assert note.startswith("smtp/inet in master.cf: chrooted, and cannot reach /run/posttrail/")
     assert planned({}, services=(smtpd("y"),)).notes == ()
-
-
-@pytest.mark.parametrize(
-    ("spec", "named"),
-    [
-        ("unix:/var/spool/postfix/posttrail/milter.sock", OURS),
-        ("unix:/run/posttrail/milter.sock", "unix:/run/posttrail/milter.sock"),
-        ("inet:8899@127.0.0.1", "inet:127.0.0.1:8899"),
-        ("inet:8899", "inet:127.0.0.1:8899"),
-    ],
-)
-def test_the_socket_is_named_as_postfix_does(spec: str, named: str) -> None:
-    assert endpoint(spec, "/var/spool/postfix") == named
-
-
-def test_only_our_own_word_leaves_a_list() -> None:
-    assert without(f"a, {ENTRY}, {{ b, x=y }}", OURS) == "a, { b, x=y }"
 
 
 def test_what_was_set_since_by_somebody_else_is_not_undone() -> None:
@@ -103,3 +99,94 @@ def test_what_was_set_since_by_somebody_else_is_not_undone() -> None:
     assert back((change,), {"smtpd_milters": "b"}, OURS) == ()
     (undone,) = back((change,), {"smtpd_milters": f"a, {ENTRY}, c"}, OURS)
     assert undone.after == "a, c"
+
+
+def test_of_a_list_that_is_ours_alone_nothing_is_left_and_what_somebody_took_out_stays_out() -> (
+    None
+):
+    (change, _) = planned({}).changes
+    (undone,) = back((change,), {"smtpd_milters": f"  {ENTRY}"}, OURS)
+    assert undone.after is None
+    (change,) = planned({"smtpd_milters": "a", "non_smtpd_milters": "$smtpd_milters"}).changes
+    (undone,) = back((change,), {"smtpd_milters": ENTRY}, OURS)
+    assert undone.after == ""
+
+
+def test_times_of_the_administrator_that_are_short_stay() -> None:
+    own = ENTRY.replace("content_timeout=5s", "content_timeout=9s")
+    assert planned({"smtpd_milters": own, "non_smtpd_milters": f"a, {own}"}).changes == ()
+
+
+def test_the_first_list_may_refer_to_the_second() -> None:
+    found = planned({"smtpd_milters": "$non_smtpd_milters", "non_smtpd_milters": "a"}).changes
+    assert [(each.name, each.after) for each in found] == [("non_smtpd_milters", f"a, {ENTRY}")]
+
+
+def test_behind_a_reference_to_us_nobody_is_moved_and_that_is_said() -> None:
+    written = {"smtpd_milters": ENTRY, "non_smtpd_milters": "$smtpd_milters, a"}
+    found = planned({"smtpd_milters": ENTRY, "non_smtpd_milters": f"{ENTRY}, a"}, written)
+    assert found.changes == ()
+    (note,) = found.notes
+    assert note.startswith("posttrail comes into non_smtpd_milters by another parameter")
+
+
+def test_the_way_back_from_a_filter_is_named_with_its_command() -> None:
+    back_port = Service("127.0.0.1:10026", "inet", "n", "-", "n", "-", "smtpd", ())
+    front = {"smtp/inet": {"smtpd_proxy_filter": "127.0.0.1:10026"}}
+    (note,) = planned({}, services=(smtpd(), back_port), overrides=front).notes
+    assert "postconf -P 127.0.0.1:10026/inet/receive_override_options=no_milters" in note
+
+
+@pytest.mark.parametrize(
+    ("services", "where"),
+    [
+        ([], "sendmail(1)"),
+        ([("smtp", {}), ("submission", {})], "127.0.0.1:25"),
+        ([("submission", {}), ("465", {}), ("2525", {})], "127.0.0.1:2525"),
+        ([("127.0.0.2:2525", {"receive_override_options": "no_milters"}), ("smtp", {})], "127.0.0.1:25"),
+        ([("smtps", {}), ("2465", {"smtpd_tls_wrappermode": "yes"})], "sendmail(1)"),
+    ],
+)  # fmt: skip
+def test_the_test_mail_goes_where_loopback_may_send(
+    services: list[tuple[str, dict[str, str]]], where: str
+) -> None:
+    settings = Settings(
+        main={"inet_interfaces": "all"},
+        services=tuple(
+            Service(name, "inet", "n", "-", "n", "-", "smtpd", ()) for name, _ in services
+        ),
+        overrides={f"{name}/inet": own for name, own in services if own},
+    )
+    assert str(door(settings)) == where
+
+
+@pytest.mark.parametrize(
+    ("main", "address"),
+    [
+        ({"mydestination": "hash:/etc/x, $mydomain, mx.example.com"}, "double-bounce@mx.example.com"),
+        ({"mydestination": "", "inet_interfaces": "loopback-only"}, "double-bounce@[127.0.0.1]"),
+        ({"mydestination": "a.example", "double_bounce_sender": "db"}, "db@a.example"),
+    ],
+)  # fmt: skip
+def test_the_test_mail_is_for_nobody(main: dict[str, str], address: str) -> None:
+    assert nobody(Settings(main=main)) == address
+
+
+def test_a_record_that_others_may_write_is_not_believed(tmp_path: Path) -> None:
+    file = tmp_path / "setup.json"
+    kept.save(file, tmp_path, kept.Kept(changes=(), main_cf="a\udce9\r\n"))
+    found = kept.load(file, tmp_path)
+    assert found is not None
+    assert (found.main_cf, file.stat().st_mode & 0o777) == ("a\udce9\r\n", 0o600)
+    file.chmod(0o620)
+    with pytest.raises(UnavailableError, match="not believed"):
+        kept.load(file, tmp_path)
+
+
+def test_no_link_is_followed_from_a_record(tmp_path: Path) -> None:
+    file, target = tmp_path / "setup.json", tmp_path / "target"
+    target.write_text("precious")
+    file.symlink_to(target)
+    with pytest.raises(UnavailableError):
+        kept.save(file, tmp_path, kept.Kept(changes=(), main_cf=""))
+    assert target.read_text() == "precious"
