@@ -23,6 +23,7 @@ from typing import Final
 from journal import days, keys
 from journal.reader import Change, Reader
 from journal.records import Message
+from posttrail.errors import PosttrailError
 from query import redact, rows
 from query.changes import Versions
 from query.hooks import payload, state
@@ -58,7 +59,8 @@ class Look:
         self._keyed = Keyed(b"")
         self._begun = False
         self._inodes: dict[int, int] = {}
-        self._again: Iterator[Change] | None = None
+        self._owed: set[int] = set()  # days that are to be gone through again
+        self._again: Iterator[Change] | None = None  # the pass that is under way
         self._full: set[str] = set()
         self.places: list[Place] = []
 
@@ -104,7 +106,7 @@ class Look:
         until = reader.last_change()
         self.places = self._state.read(state.places)
         self._notice(reader, directory, until)
-        more = self._go_again(now_us)
+        more = self._go_again(reader, now_us)
         ready = [each for each in self.places if not each.off and self._has_room(each)]
         by_cursor: dict[int, list[Place]] = {}
         for place in ready:
@@ -130,26 +132,33 @@ class Look:
         else:
             for day in sorted(changed):
                 log.info("day is gone through again day=%s", keys.day_name(day))
-        if changed:  # one pass at a time, of all there is
-            self._again = _changes_of(reader, set(found) if self._again else changed)
+        if changed:  # one pass at a time, anew
+            self._owed |= changed
+            self._again = None
 
         def work(db: sqlite3.Connection) -> None:
             for place in back:
                 state.move(db, place.number, until, None)
-            if self._again is None:  # else when that is done
+            if not self._owed:  # else when that is done
                 state.set_inodes(db, found)
 
         self._state.write(work)
         self._inodes = found
         self.places = self._state.read(state.places)
 
-    def _go_again(self, now_us: int) -> bool:
+    def _go_again(self, reader: Reader, now_us: int) -> bool:
         """A piece of the days that are gone through again."""
-        if self._again is None:
+        if not self._owed:
             return False
         if not all(self._has_room(place) for place in self.places if not place.off):
             return False  # it waits until nobody misses a part of it
-        piece = _piece(self._again)
+        if self._again is None:
+            self._again = _changes_of(reader, self._owed)
+        try:
+            piece = _piece(self._again)
+        except PosttrailError:
+            self._again = None  # a day went under our hands: from the beginning
+            raise
         with_all = [place for place in self.places if not place.off]
 
         def work(db: sqlite3.Connection) -> None:
@@ -159,7 +168,7 @@ class Look:
 
         self._state.write(work)
         if not piece:
-            self._again = None
+            self._again, self._owed = None, set()
         return bool(piece)
 
     # What is new

@@ -191,6 +191,8 @@ def event(got: Got) -> tuple[str, str]:
 
 def check(taken: list[Got], mail: Mail) -> None:
     told = {event(each): each.id for each in taken}
+    doubled = len(taken) - len({each.id for each in taken})
+    print(f"messages {len(mail.expected)} events {len(told)} taken {len(taken)} doubled {doubled}")
     assert mail.expected <= told.keys()
     assert {kind for name, kind in told} >= {"delivered", "late_bounce"}
     assert len({each.id for each in taken}) == len(told)  # one id an event: a double is known by it

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from journal import days, keys
+from journal.reader import Change, Reader
 from journal.records import Message, Recipient, Record, Status
+from posttrail.errors import UnavailableError
 from query.hooks import look, state
 from query.hooks.events import Keyed
 from tests.unit.query.conftest import NOON_US, Shelf, row
@@ -260,6 +262,34 @@ def test_a_day_that_is_made_anew_is_gone_through_again(shelf: Shelf, desk: Desk)
     (copy / "data.mdb").rename(day / "data.mdb")
     shelf.put(row(b"new@example.org"))
     assert [recipient for recipient, _ in desk.kinds()] == ["kept@example.org", "new@example.org"]
+
+
+def test_a_pass_that_breaks_off_is_begun_again(
+    shelf: Shelf, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.start(hook())
+    message = shelf.put(DEFERRED)
+    desk.look()
+    day = shelf.directory / keys.day_name(keys.day_of(NOON_US))
+    change(shelf, message, BOUNCED)
+    shelf.close()
+    # As if it had been read already, in the file that was there before.
+    last = shelf.source.reader.last_change()
+    shelf.close()
+    desk.store.write(lambda db: state.move(db, 1, last, None))
+    (day / "copy").write_bytes((day / "data.mdb").read_bytes())
+    (day / "copy").rename(day / "data.mdb")
+    real, broken = Reader.change, [True]
+
+    def once_broken(reader: Reader, id: bytes) -> Change | None:
+        if broken.pop() if broken else False:
+            raise UnavailableError("no journal")
+        return real(reader, id)
+
+    monkeypatch.setattr(Reader, "change", once_broken)
+    with pytest.raises(UnavailableError):
+        desk.look()
+    assert desk.kinds() == [("to@example.org", "deferred"), ("to@example.org", "error")]
 
 
 def test_another_journal_is_begun_anew(shelf: Shelf, desk: Desk, expected_log: ExpectedLog) -> None:
