@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from journal.days import BAD
-from journal.keys import DAY_US
+from journal.keys import DAY_US, parse_day
 from journal.records import Gap
 from posttrail import cli
 from posttrail.text import rfc3339
@@ -156,7 +156,7 @@ def lost(facts: Facts, place: Place) -> Finding:
                 place.restart("milterd"),
             ),
         )
-    return this.ok("nothing that was seen was lost")
+    return this.ok("nothing that was seen was lost", *(Seen(name, "0") for name in known))
 
 
 def gaps(seen: JournalSeen, place: Place) -> Finding:
@@ -166,7 +166,11 @@ def gaps(seen: JournalSeen, place: Place) -> Finding:
         return this.unchecked(seen.why_not)
     recent = [gap for gap in seen.gaps if gap.end_us > place.now_us - DAY_US]
     if not recent:
-        return this.ok("no source had a gap in the last day")
+        ends = (
+            Seen(name, f"recorded until {rfc3339(end)}") for name, end in seen.covered_us.items()
+        )
+        said = "no source had a gap in the last day"
+        return this.ok(said, *ends, Seen(str(place.journal), f"{len(seen.gaps)} older gaps"))
     told = [Seen(gap.source, _gap(gap)) for gap in recent[-_SHOWN:]]
     if len(recent) > _SHOWN:
         told.append(Seen("and before", f"{len(recent) - _SHOWN} more"))
@@ -196,12 +200,10 @@ def aside(journal: Path) -> Finding:
     except OSError:
         return this.unchecked(f"there is no journal at {journal}")
     if not names:
-        return this.ok("no day was put aside as damaged")
-    days = [name.removeprefix(BAD)[:10] for name in names]
-    mend = (
-        [f"posttrail rebuild {day}" for day in days]
-        if "rebuild" in cli.VERBS
-        else ["posttrail import --again /var/log/mail.log*"]
-    )
+        return this.ok("no day was put aside as damaged", Seen(str(journal), f"no {BAD}*"))
+    # only what is a day goes into a command: whoever writes the journal chose these names
+    days = [day for name in names if parse_day(day := name.removeprefix(BAD)[:10]) is not None]
+    mend = [f"posttrail rebuild {day}" for day in days] if "rebuild" in cli.VERBS else []
     told = (Seen(str(journal), name) for name in names)
-    return this.problem("days were put aside as damaged", *told, mend=mend)
+    again = "posttrail import --again /var/log/mail.log*"
+    return this.problem("days were put aside as damaged", *told, mend=mend or again)

@@ -116,7 +116,7 @@ def ahead(place: Place) -> Finding:
         return this.unchecked(place.seen.why_not)
     newest = place.seen.newest_us
     if newest is None:
-        return this.ok("the journal has no mail yet")
+        return this.ok("the journal has no mail yet", Seen(str(place.journal), "no message"))
     age_s = (place.now_us - newest) / 1e6
     seen = Seen(
         "the newest message", f"{age_s:,.0f} s ago" if age_s >= 0 else f"in {-age_s:,.0f} s"

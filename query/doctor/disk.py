@@ -172,7 +172,7 @@ def inodes(facts: Facts, place: Place) -> list[Finding]:
     for room in facts.rooms:
         seen = Seen(room.path, f"{room.inodes_free:,} inodes free of {room.inodes:,}")
         if room.inodes == 0:
-            found.append(this.ok(f"the disk of {room.path} does not run out of inodes"))
+            found.append(this.ok(f"the disk of {room.path} does not run out of inodes", seen))
         elif room.inodes_free < LEAST_INODES:
             mend = f"du --inodes -x -d 3 {_mount(Path(room.path))} | sort -n | tail"
             found.append(

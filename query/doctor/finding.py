@@ -1,7 +1,7 @@
 """What a check says: a state, one sentence, what was seen where, and the command that mends it.
 
-A warning and a problem always name a command; what was not checked says why. Raises ValueError for
-a finding that breaks this.
+A warning and a problem always name a command; what was not checked says why, and all else has
+evidence. Raises ValueError for a finding that breaks this.
 """
 
 from collections.abc import Iterable
@@ -46,6 +46,8 @@ class Finding:
         return self.state is State.UNCHECKED and ROOT in self.said
 
     def __post_init__(self) -> None:
+        if self.state is not State.UNCHECKED and not self.seen:
+            raise ValueError(f"{self.check}: no evidence that {self.said}")
         if (self.state in _TO_MEND) != bool(self.mend):
             raise ValueError(f"{self.check}: a {self.state.value} with commands {self.mend}")
 

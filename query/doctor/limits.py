@@ -115,7 +115,7 @@ def _rsyslog(limit: rsyslog_conf.Limit, seen: JournalSeen) -> Finding:
 
 def _mend(limit: rsyslog_conf.Limit) -> tuple[str, ...]:
     """Commands that take the limit away, in either form."""
-    file = "/etc/rsyslog.conf" if limit.source == "default" else limit.source
+    file = "/etc/rsyslog.conf" if limit.source == "default" else shlex.quote(limit.source)
     name = "SysSock.RateLimit.Interval" if limit.module == "imuxsock" else "Ratelimit.Interval"
     old = (
         "SystemLogRateLimitInterval" if limit.module == "imuxsock" else "imjournalRatelimitInterval"

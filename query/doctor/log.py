@@ -142,7 +142,7 @@ def readable(facts: Facts, again: str) -> Iterator[Finding]:
     if facts.journald:
         yield _journal_readable(facts, again)
     elif not facts.files:
-        yield check("log-readable").ok("no file is followed")
+        yield check("log-readable").ok("no file is followed", Seen("log.files", "none"))
     for file in facts.files:
         yield _readable(file, facts, again)
 

@@ -6,6 +6,7 @@ milter and the log have told of it, or the time is over. Raises nothing.
 """
 
 import secrets
+import shlex
 import smtplib
 import socket
 import subprocess
@@ -29,6 +30,7 @@ from query.doctor.place import POSTFIX, Place
 SEND_S: Final = 10.0
 BOTH_S: Final = 5.0
 """A row is there: so long the other source may take to tell of it, and the outcome to come."""
+_AGAIN: Final = "posttrail doctor --only message --send"
 _LOOK_S: Final = 0.05
 _RESERVE_S: Final = 1.0  # to tell the outcome before the time is over
 _LOG: Final = 1 << Source.LOG | 1 << Source.JOURNALD
@@ -114,7 +116,10 @@ def decided(found: Arrived | None, how: str, waited_s: float, place: Place) -> F
         return this.problem(
             f"the test message is not in the journal after {waited_s:.0f} s",
             sent,
-            mend=(place.restart("trackd"), f"posttrail doctor --only message --send {place.send}"),
+            mend=(
+                place.restart("trackd"),
+                f"posttrail doctor --only message --send {shlex.quote(place.send)}",
+            ),
         )
     status = found.status.replace("_", " ")
     if found.settled_s is not None:
@@ -193,5 +198,5 @@ def _updated(found: Arrived | None, message: Message, now: float) -> Arrived:
 def _status(place: Place) -> str:
     """The command that starts the mail server."""
     if place.mta == POSTFIX and place.etc:
-        return f"postfix -c {place.etc} start"
+        return f"postfix -c {shlex.quote(place.etc)} start"
     return f"systemctl restart {place.mta or 'postfix'}"

@@ -7,6 +7,7 @@ records nothing. Raises nothing.
 
 import os
 import re
+import shlex
 import socket
 import struct
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ def there(facts: Facts, start: str) -> Finding:
                               seen)  # fmt: skip
     if facts.socket.there:
         return this.problem("what has the name of the milter's socket is no socket", seen,
-                            mend=(f"rm {facts.socket.path}", start))  # fmt: skip
+                            mend=(f"rm {shlex.quote(facts.socket.path)}", start))  # fmt: skip
     folder = facts.folders[-1]
     if not folder.there:
         return this.problem(
@@ -163,7 +164,9 @@ def reached(
     """
     this = check("milter-reach")
     if facts.socket is None:
-        return this.ok("a port of this machine is open to the mail server")
+        return this.ok(
+            "a port of this machine is open to the mail server", Seen("milter.socket", facts.name)
+        )
     if user is None:
         return this.unchecked("Postfix's user (mail_owner) is not known here")
     path = Path(facts.socket.path)
@@ -186,22 +189,24 @@ def reached(
     if not facts.socket.there:
         return this.unchecked("there is no socket to reach", Seen(str(path), str(facts.socket)))
     seen = Seen(str(path), str(facts.socket))
+    quoted = shlex.quote(str(path))
     allowed = access.may(facts.socket, user, access.READ | access.WRITE)
     if allowed is None:
         return this.unchecked("an access control list decides (getfacl)", seen)
     if not allowed:
         return this.problem(
             f"the user {user.name} may not connect to the milter's socket", seen,
-            mend=(f"chgrp {_group(user)} {path}", f"chmod 660 {path}"),
+            mend=(f"chgrp {_group(user)} {quoted}", f"chmod 660 {quoted}"),
         )  # fmt: skip
     return this.ok(f"the user {user.name} may connect to the milter's socket", seen)
 
 
 def _opened(folder: Entry, user: Account, *, ours: bool) -> tuple[str, ...]:
     """Commands that let the user into a folder: ours belongs to its group, others are for all."""
+    path = shlex.quote(folder.path)
     if ours:
-        return (f"chgrp {_group(user)} {folder.path}", f"chmod 2750 {folder.path}")
-    return (f"chmod o+x {folder.path}",)
+        return (f"chgrp {_group(user)} {path}", f"chmod 2750 {path}")
+    return (f"chmod o+x {path}",)
 
 
 def _group(user: Account) -> str:

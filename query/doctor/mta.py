@@ -189,7 +189,8 @@ def overrides(view: View) -> Finding:
             *(Seen(f"master.cf {name}", f"-o smtpd_milters={value}") for name, value in without),
             mend=[view.place.postconf("-PX", f"{name}/smtpd_milters") for name, _ in without],
         )  # fmt: skip
-    return this.ok("no service with clients from outside has a list of its own without posttrail")
+    said = "no service with clients from outside has a list of its own without posttrail"
+    return this.ok(said, *(Seen("master.cf", name) for name, _ in view.smtpd()))
 
 
 def reinjection(view: View) -> Finding:
@@ -210,7 +211,8 @@ def reinjection(view: View) -> Finding:
     if back:
         said = "mail that a filter gives back does not pass the milters again"
         return this.ok(said, *(Seen("master.cf", name) for name, _ in back))
-    return this.ok("no port for mail that a filter gives back")
+    said = "no port for mail that a filter gives back"
+    return this.ok(said, *(Seen("master.cf", name) for name, _ in view.smtpd()))
 
 
 def long_ids(view: View) -> Finding:

@@ -5,6 +5,7 @@ is asked as the trace does (query/trace/postfix/resolve.py). Raises nothing.
 """
 
 import secrets
+import shlex
 import socket
 import struct
 from collections.abc import Sequence
@@ -130,7 +131,7 @@ def rewrite(place: Place) -> Finding:
             f"only root and Postfix may ask: run as root, or let others by master.cf: {OPEN_LINE}",
             *seen,
         )
-    where = f"-c {place.etc} " if place.etc else ""
+    where = f"-c {shlex.quote(place.etc)} " if place.etc else ""
     return this.warning(
         "Postfix's resolver gives no answer: traces are computed instead",
         *seen,

@@ -153,3 +153,11 @@ def test_days_put_aside_are_named(tmp_path: Path) -> None:
     found = capture.aside(tmp_path)
     assert found.state is State.PROBLEM
     assert found.seen[0].what == "bad-2026-11-20"
+
+
+def test_a_name_that_is_no_day_is_not_put_into_a_command(tmp_path: Path) -> None:
+    (tmp_path / "bad-`reboot`").mkdir()
+    (tmp_path / "bad-state").mkdir()
+    found = capture.aside(tmp_path)
+    assert found.state is State.PROBLEM
+    assert found.mend == ("posttrail import --again /var/log/mail.log*",)

@@ -25,7 +25,7 @@ THIS = Check("milter", "milter-socket")
 FINDINGS = [
     THIS.ok("it is there", Seen("/a", "socket"), Seen("/b", "more")),
     THIS.problem("it is \x1b[31mred", Seen("/a\x07", "bell"), mend=("one", "two")),
-    Check("mta", "milter-last").warning("behind", mend="one"),
+    Check("mta", "milter-last").warning("behind", Seen("/l", "x"), mend="one"),
     Check("mta", "milter-list").unchecked("no mail server"),
 ]
 
@@ -42,7 +42,7 @@ def test_what_was_not_checked_for_one_reason_is_one_line() -> None:
 
 def test_several_are_counted_in_the_plural() -> None:
     out = io.StringIO()
-    draw.write([THIS.problem("a", mend="x"), THIS.problem("b", mend="y")], out)
+    draw.write([THIS.problem(word, Seen("/a", "b"), mend="x") for word in "ab"], out)
     assert out.getvalue().splitlines()[-1] == "2 problems"
 
 
@@ -65,6 +65,7 @@ def test_the_text_says_each_word_and_hides_no_control_character() -> None:
         "    mend: two",
         "mta:",
         "  warning        milter-last: behind",
+        "    /l: x",
         "    mend: one",
         "  not checked    milter-list: no mail server",
         "1 problem, 1 warning, 1 not checked, 1 ok",
