@@ -77,7 +77,7 @@ class Salvage:
                 where = place + begin - at
                 if big:
                     where = int.from_bytes(chunk[begin : begin + 8], "little") * self._page + 16
-                    body = os.pread(self._file, size, where)
+                    body = _read(self._file, size, where)
                 else:
                     body = chunk[begin : begin + size]
                 self._note(key, body, where)
@@ -127,7 +127,7 @@ class Salvage:
         if not metas:
             return None
         root = metas[-1][1]
-        page = os.pread(self._file, self._page, root * self._page)
+        page = _read(self._file, self._page, root * self._page)
         for key, _, begin, size in _nodes(page, 0, self._page, sub=True):
             if key == b"m" and size == _DB.size:
                 return int(_DB.unpack_from(page, begin)[6])
@@ -143,6 +143,13 @@ def transaction(path: Path) -> int | None:
     finally:
         os.close(file)
     return max(found, default=None)
+
+
+def _read(file: int, size: int, at: int) -> bytes:
+    """What a number found in a page leads to; a damaged one may lead anywhere."""
+    if at + size > os.fstat(file).st_size:
+        return b""
+    return os.pread(file, size, at)
 
 
 def _nodes(
