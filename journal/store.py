@@ -257,6 +257,7 @@ class Store:
         self.read_through(look)
         self._release()
         try:
+            self._walk()
             with self._env.begin(write=True) as txn:
                 db = next(iter(self._dbs.values()))
                 for number in range(16):  # takes pages from the free list
@@ -264,6 +265,14 @@ class Store:
                 txn.abort()
         except lmdb.Error as error:
             raise _translated(self.path, error) from error
+
+    def _walk(self) -> None:
+        """Follow the list of free pages, too, as compaction does; the copy goes nowhere."""
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            self._env.copyfd(nowhere, compact=True)
+        finally:
+            os.close(nowhere)
 
     def read_through(self, look: Look | None = None) -> None:
         """Touch every page that reading may touch, and have a look at what is there."""
