@@ -39,6 +39,7 @@ class Stage:
     journal: Path
     config: Path
     socket: Path  # of posttrail-queryd
+    metrics: str = ""  # address and port of its /metrics
 
     def link(self, address: str) -> str | None:
         """A link that opens the page as this mailbox, once; None where nobody answers."""
@@ -78,8 +79,8 @@ def stage(directory: Path) -> Iterator[Stage]:
         lab = Lab(directory / "postfix", sinks=sinks.ports)
         lab.prepare()
         config = directory / "posttrail.toml"
-        port = free_port()
-        config.write_text(configuration(directory, lab, port))
+        port, metrics = free_port(), free_port()
+        config.write_text(configuration(directory, lab, port, metrics))
         stack.enter_context(programs(config, directory / "programs.log"))
         _wait_for(lab.milter_socket, directory / "programs.log")
         stack.callback(lab.stop)
@@ -89,6 +90,7 @@ def stage(directory: Path) -> Iterator[Stage]:
             journal=directory / "journal",
             config=config,
             socket=directory / "run" / "queryd.sock",
+            metrics=f"127.0.0.1:{metrics}",
         )
 
 
@@ -99,7 +101,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def configuration(directory: Path, lab: Lab, port: int) -> str:
+def configuration(directory: Path, lab: Lab, port: int, metrics: int = 0) -> str:
     """posttrail.toml for this Postfix. JSON strings are TOML strings."""
     tables: dict[str, dict[str, Any]] = {
         "journal": {
@@ -123,6 +125,7 @@ def configuration(directory: Path, lab: Lab, port: int) -> str:
             "socket": str(directory / "run" / "queryd.sock"),
             "state": str(directory / "state" / "state.sqlite"),
             "tcp": f"127.0.0.1:{port}",
+            "metrics": f"127.0.0.1:{metrics}" if metrics else "",
             "base_url": f"http://127.0.0.1:{port}",
         },
     }

@@ -90,7 +90,7 @@ class Service:
         }
         return told | {
             "posttrail_queryd_streams": float(self.hub.count),
-            "posttrail_queryd_days_excluded": float(len(self.keeper.excluded)),
+            "posttrail_queryd_parts_excluded": float(len(self.keeper.excluded)),
             "posttrail_queryd_written_seconds": time.time(),
         }
 

@@ -82,5 +82,5 @@ def test_an_alert_says_what_it_means_and_the_next_command(name: str) -> None:
         assert words[1] in cli.VERBS
         page = (ROOT / "docs/man/posttrail.1").read_text("utf-8").replace("\\-", "-")
         assert all(word in page for word in words if word.startswith("--"))
-    tests = (RULES / "alerts.test.yml").read_text("utf-8")
-    assert re.search(rf'alertname="{name}"', tests), "alerts.test.yml makes it fire"
+    tests = [path.read_text("utf-8") for path in RULES.glob("*.test.yml")]
+    assert any(f'alertname="{name}"' in each for each in tests), "a test makes it fire"
