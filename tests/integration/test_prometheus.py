@@ -234,9 +234,7 @@ def test_each_alert_fires_for_its_fault_alone() -> None:
 def test_the_example_of_a_configuration_is_one(tmp_path: Path) -> None:
     text = (DEPLOY / "prometheus" / "scrape.yml").read_text("utf-8")
     path = tmp_path / "prometheus.yml"
-    path.write_text(
-        text.replace("/usr/share/doc/posttrail/prometheus", str(DEPLOY / "prometheus"))
-    )
+    path.write_text(text.replace("/usr/share/doc/posttrail/prometheus", str(DEPLOY / "prometheus")))
     done = subprocess.run(
         ["promtool", "check", "config", str(path)],
         capture_output=True, text=True, timeout=60, check=False,
