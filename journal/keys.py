@@ -38,6 +38,15 @@ DOOR: Final = b"d"
 MARK: Final = b"\0+"
 """A day's index says here by which characters subaddresses are also found under their mailbox."""
 
+COUNTED: Final = b"\0#"
+"""A day's index says here that records and index went, and only its counters stay."""
+HASHED: Final = b"\0h"
+"""A day's index says here that tokens stand in its records (``journal.hashed``)."""
+DOING, DONE = b"\1", b"\2"
+"""Values of both: the work has begun, and has ended."""
+MARKS: Final = frozenset((MARK, COUNTED, HASHED))
+"""Keys of an index that are of no message."""
+
 _EPOCH: Final = date(1970, 1, 1)
 _ID_TEXT_LENGTH: Final = 13
 

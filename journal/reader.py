@@ -23,7 +23,9 @@ from journal.counters import Totals, totals_of
 from journal.coverage import Coverage
 from journal.hits import Day, Span, Term, TermsOf
 from journal.keys import (
+    COUNTED,
     DAY_US,
+    HASHED,
     HOUR_US,
     MARK,
     RECIPIENT,
@@ -283,6 +285,15 @@ class Reader:
     def coverage(self) -> list[Cover | Gap]:
         """When which source was recording, and why not when not."""
         return Coverage(self._state.every(b"v")).intervals()
+
+    def is_hashed(self) -> bool:
+        """Whether tokens stand for addresses in any day: then in the oldest that has records."""
+        for number in self._refresh():
+            opened = self._day(number)
+            if opened is None or opened.get(b"x", COUNTED) is not None:
+                continue
+            return opened.get(b"x", HASHED) is not None
+        return False
 
     def days(self) -> list[str]:
         """The names of the days, oldest first."""

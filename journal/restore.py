@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from journal import backup, days, store
+from journal import backup, days, erased, store
 from journal.check import check_journal
 from journal.store import DiskFullError
 from journal.writer import WriterBusyError
@@ -71,6 +71,7 @@ def restore(
         assert lock is not None
         locks.append(lock)
         messages = yield from _checked(new)
+        erased.carry_over(journal, new)
         _give(new, journal, group)
         aside = _put(new, journal)
         done = Done(

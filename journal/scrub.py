@@ -9,10 +9,9 @@ event read again from a log becomes the event that the record has. Raises nothin
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Protocol
 
 from journal import kinds
-from journal.erased import Erased, Finder
 from journal.events import ABSENT, Event
 from journal.fold import attempt_row, row_prefix
 from journal.legs import D_FINAL, D_RECIPIENT
@@ -64,12 +63,25 @@ _BARE_WORD: Final = re.compile(
 )
 
 
+class Finds(Protocol):
+    """Says what stands for whom: ``erased.Finder``, ``hashed.Hashing``."""
+
+    @property
+    def is_exact(self) -> bool: ...  # whether VERP and the like are no spelling of an address
+    def domain(self, raw: bytes, /) -> bool: ...
+    def word(self, raw: bytes, /) -> bytes | None: ...
+    def local(self, local: bytes, domain: bytes, /) -> bytes | None: ...
+    def bare(self, name: bytes, words: Iterable[bytes], /) -> bytes | None: ...
+    def is_bare(self, name: bytes, /) -> bool: ...
+    def id(self, message_id: bytes, /) -> bytes: ...
+
+
 class Scrubber:
     """Scrubs what began while some addresses were to be forgotten."""
 
-    def __init__(self, finder: Finder) -> None:
+    def __init__(self, finder: Finds) -> None:
         self._finder = finder
-        self._wanted = Wanted(finder.domain, finder.local)
+        self._wanted = Wanted(finder.domain, finder.local, finder.is_exact)
 
     # -- strings ----------------------------------------------------------------------
 
@@ -134,7 +146,7 @@ class Scrubber:
         said = tuple(new)
         words = frozenset(base(found) for field in said for found in ANYWHERE.findall(field))
         if not words:
-            return event
+            return _saying(event, said)
         said = self._bare(kind, said, words)
         sends = any(is_placeholder(said[at]) for at in _SENDERS.get(kind, ()) if at < len(said))
         if kind == kinds.TRANSACTION and said[_FROM] and (sends or said[_FROM] != fields[_FROM]):
@@ -279,28 +291,3 @@ def _is_sent(events: Iterable[Event]) -> bool:
 
 def _saying(event: Event, fields: tuple[bytes, ...]) -> Event:
     return event if fields == event.fields else event._replace(fields=fields)
-
-
-class Forget:
-    """The scrubbers of a list, by when a message began."""
-
-    def __init__(self, erased: Erased) -> None:
-        self.erased = erased
-        self.until_us = erased.until_us
-        self._scrubbers: dict[int, Scrubber] = {}
-
-    def at(self, begun_us: int) -> Scrubber | None:
-        """What scrubs a message that began then; None: nothing is to be forgotten of it."""
-        finder = self.erased.finder(begun_us)
-        if finder is None:
-            return None
-        found = self._scrubbers.get(id(finder))
-        if found is None:
-            found = self._scrubbers[id(finder)] = Scrubber(finder)
-        return found
-
-    def record(self, record: Record) -> Record:
-        """A record as it may be kept."""
-        begun = min((event.at_us for event in record.events), default=record.message.time_us)
-        scrubber = self.at(min(begun, record.message.time_us))
-        return record if scrubber is None else scrubber.record(record)

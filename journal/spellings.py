@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from journal.address import fold
+from journal.placeholders import is_placeholder
 
 _WORD: Final = rb"[A-Za-z0-9_\x80-\xff](?:[A-Za-z0-9_\x80-\xff-]*[A-Za-z0-9_\x80-\xff])?"
 _AT: Final = rb"@|%40|=40|\\x40|\\u0040|\\100|\\@|&\#0{0,4}64;|&\#[xX]0{0,4}40;"
@@ -45,6 +46,8 @@ class Wanted(NamedTuple):
 
     domain: Callable[[bytes], bool]
     local: Callable[[bytes, bytes], bytes | None]  # local part, domain → what stands for the local
+    is_exact: bool = False  # only what has its own "@"
+    stays: Callable[[bytes], object] = is_placeholder  # a local part that stands for another
 
 
 def replaced(text: bytes, wanted: Wanted, where: Where) -> bytes:
@@ -65,6 +68,8 @@ def _found(text: bytes, wanted: Wanted, where: Where) -> Iterator[tuple[int, int
         if (at is None and b"." not in domain) or not wanted.domain(domain):
             continue
         begin, end = match.start(2), match.end(2)
+        if at is None and wanted.is_exact:
+            continue
         if at is not None:
             hit = _left(text, match.start(1), domain, wanted, where.value)
         elif text[begin - 1 : begin] in (b"=", b"%") and begin:
@@ -90,6 +95,8 @@ def _left(
         places += [len(run) - len(run.lstrip(b".\\"))]
     if run[:1] == b'"':
         places = [0]
+    if wanted.stays(run):
+        return None
     for at in places[:_MOST_TRIES]:
         other = _stands_for(run[at:], domain, wanted)
         if other is not None:
@@ -121,7 +128,7 @@ def _right(text: bytes, begin: int, domain: bytes, wanted: Wanted) -> tuple[int,
 
 def _stands_for(local: bytes, domain: bytes, wanted: Wanted) -> bytes | None:
     """What is put for a local part, in whichever encoding it is; None: it stays."""
-    if not local:
+    if not local or wanted.stays(local):
         return None
     for spelled in _decoded(local):
         other = wanted.local(spelled, domain)

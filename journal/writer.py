@@ -35,6 +35,8 @@ from journal import (
 )
 from journal.batch import Pending
 from journal.coverage import Coverage
+from journal.forget import Forget
+from journal.hashed import Hashing
 from journal.hits import Day, Span, Term
 from journal.keys import (
     DAY_US,
@@ -51,7 +53,6 @@ from journal.keys import (
     parse_day,
 )
 from journal.records import NO_STATUS, Gap, Message, Record, Status
-from journal.scrub import Forget
 from journal.store import Change, DamagedStoreError, DiskFullError, Store
 from journal.terms import entries, value_of, values
 from posttrail.errors import TryAgainError, UnavailableError
@@ -83,8 +84,10 @@ class Writer:
         self._map_size = map_size
         self._key = days.read_key(directory)
         self._keyer = Keyer(self._key)
-        self.forget = Forget(erased.load(directory, self._key))
-        """Who was erased: nothing older of them is to be put."""
+        self._hashing = Hashing(self._key, delimiters)
+        self._counted: set[int] = set()  # days of which counters alone stay
+        self.forget = Forget(erased.load(directory, self._key), hashing=self._hashing)
+        """Who was erased, and which days are hashed: nothing else of those is to be put."""
         self._delimiters = delimiters  # of the days that we make
         self._keyers: dict[bytes, Keyer] = {}
         self._touching = days.Touching(directory, gid)
@@ -146,6 +149,8 @@ class Writer:
         self._covered = self._coverage.pairs()
         for day in days.present(self._directory):
             self._first_look(day)
+        for day in self._present:
+            self._note_marks(day)
         self.recycle()
 
     def _check_key(self) -> None:
@@ -372,6 +377,8 @@ class Writer:
 
     def put(self, record: Record, old: Record | None) -> None:
         """Buffer a record; ``old`` is the one put before it, or what ``get`` gives, or None."""
+        if self._counted and id_day(record.id) in self._counted:
+            return
         if self.forget.until_us >= 0:  # whatever way it came: nothing of whom we forgot
             record = self.forget.record(record)
         waiting = self._pending.get(record.id)
@@ -382,6 +389,8 @@ class Writer:
         """Buffer that a record was merged into another one; its counters are taken back."""
         if len(into) != ID_BYTES or into == old.id:
             raise ValueError("a message cannot be merged there")
+        if self._counted and id_day(old.id) in self._counted:
+            return
         waiting = self._pending.get(old.id)
         committed = old if waiting is None else waiting.old
         self._pending[old.id] = Pending(None, into, committed)
@@ -478,7 +487,8 @@ class Writer:
     def _remember(self, known: erased.Erased) -> None:
         with days.writing(self._directory):
             erased.save(self._directory, known, self._gid)
-        self.forget = Forget(known)
+        before_us = self.forget.hashed_before_us
+        self.forget = Forget(known, hashing=self._hashing, hashed_before_us=before_us)
 
     @property
     def day_names(self) -> list[str]:
@@ -496,6 +506,63 @@ class Writer:
             into = codec.merged_into(prefix + key, body)
             found.append((key, None if into is not None else codec.decode(prefix + key, body)))
         return found
+
+    def _note_marks(self, day: int) -> None:
+        """What is to become of records of a day, by its marks."""
+        opened = self._day(day)
+        if opened.get(b"x", keys.COUNTED) is not None:
+            self._counted.add(day)
+        if opened.get(b"x", keys.HASHED) is not None:
+            before_us = max(self.forget.hashed_before_us, (day + 1) * DAY_US)
+            known = self.forget.erased
+            self.forget = Forget(known, hashing=self._hashing, hashed_before_us=before_us)
+
+    def is_marked(self, name: str, mark: bytes) -> bool:
+        """Whether the work that a mark of a day stands for was ended."""
+        day = parse_day(name)
+        return day is not None and self._day(day).get(b"x", mark) == keys.DONE
+
+    def mark(self, name: str, mark: bytes, *, done: bool) -> None:
+        """Set a day's mark, durably; from now on what is put into it is hashed, or left out."""
+        day = parse_day(name)
+        assert day is not None
+        value = keys.DONE if done else keys.DOING
+        self._apply(day, {b"x": Change((), [(mark, value)])})
+        self._note_marks(day)
+
+    def strip(self, name: str, most: int) -> bool:
+        """Remove some records, index and change-log entries of a day; whether any were left."""
+        day = parse_day(name)
+        assert day is not None
+        opened = self._day(day)
+        for database in (b"x", b"l", b"m"):
+            found = [
+                key for key, _ in opened.up(database, b"", limit=most) if key not in keys.MARKS
+            ]
+            if found:
+                self._apply(day, {database: Change(found, ())})
+                return True
+        return False
+
+    def at(self, name: str, key: bytes) -> Record | None:
+        """The record of a day under a key; None for a tombstone."""
+        day = parse_day(name)
+        assert day is not None
+        message_id = day.to_bytes(2, "big") + key
+        body = self._body(message_id)
+        if body is None or codec.merged_into(message_id, body) is not None:
+            return None
+        return codec.decode(message_id, body)
+
+    def _apply(self, day: int, changes: dict[bytes, Change]) -> None:
+        try:
+            self._day(day).apply(changes)
+        except DiskFullError:
+            self._forget(day)
+            raise
+        except DamagedStoreError:
+            self._sick.add(day_name(day))
+            raise
 
     def compact_state(self) -> bool:
         """Give back what is free in ``state``; what was read through it may be seen anew."""

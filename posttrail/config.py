@@ -22,6 +22,8 @@ VARIABLE: Final = "POSTTRAIL_CONFIG"
 SUBJECTS: Final = ("stored", "hashed", "off")
 DELIMITERS: Final = frozenset("!#$%&'*+-/=?^_`{|}~.:")
 """What may part a mailbox from its extension."""
+OR_NEVER: Final = ("hash_after_days", "counts_after_days")
+"""Numbers that may be 0: never."""
 MTAS: Final = ("auto", "postfix", "sendmail", "exim")
 JOURNALD_UNITS: Final = (
     "postfix.service", "postfix@*.service", "sendmail.service", "sm-client.service",
@@ -40,6 +42,8 @@ class Journal:
     directory: Path = Path("/var/lib/posttrail/journal")
     retention_days: int = 30
     size_cap: str = ""  # "": none; such as "20G": beyond it the oldest days go
+    hash_after_days: int = 0  # 0: never; then tokens stand for addresses
+    counts_after_days: int = 0  # 0: never; then counters alone stay
     rebuild: bool = True  # trackd fills a damaged day again by itself
     group: str = "posttrail-query"
 
@@ -267,6 +271,9 @@ def _value(key: str, value: object, default: object) -> object:
             raise ValueError("is not true or false")
         return value
     if isinstance(default, int):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if key in OR_NEVER and whole and value == 0:
+            return value
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError("is not a whole number above 0")
         return value

@@ -64,7 +64,7 @@ class Signer:
 def spelled(value: Query | Scope) -> bytes:
     """All that was asked, in one order, without what the clock made of it."""
     parts = []
-    for part in fields(value):
+    for part in (one for one in fields(value) if one.compare):
         found = getattr(value, part.name)
         if part.name == "now_us":
             continue

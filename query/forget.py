@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final, TypedDict
 
 from journal import days, erased
-from journal.scrub import Forget, Scrubber
+from journal.forget import Forget
+from journal.scrub import Scrubber
 from posttrail.cli import Globals
 from posttrail.errors import PosttrailError
 

@@ -7,10 +7,12 @@ of ``query.answers``. Raises what ``Reader.open`` raises.
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import tzinfo
 from itertools import islice
 
 from journal import days
+from journal.hashed import Hashing
 from journal.reader import Reader
 from journal.records import Status
 from posttrail import process
@@ -38,7 +40,12 @@ class Local:
 
     def __init__(self, reader: Reader, *, journal_key: bytes) -> None:
         self.reader = reader
+        self._key = journal_key
         self._signer = Signer(journal_key)
+
+    def hashing(self, delimiters: bytes) -> Hashing | None:
+        """What tells under which names old days have somebody; None where no day has others."""
+        return Hashing(self._key, delimiters) if self.reader.is_hashed() else None
 
     def rows(self, query: Query, scope: Scope) -> Iterator[Row]:
         """Every row that answers the query, newest first."""
@@ -76,7 +83,8 @@ class Within:
 
     def __init__(self, source: Local, scope: Scope) -> None:
         self._source = source
-        self._scope = scope
+        self._hashing = source.hashing(scope.delimiters)
+        self._scope = scope if self._hashing is None else scope.called(self._hashing.alias)
 
     @property
     def reader(self) -> Reader:
@@ -87,8 +95,12 @@ class Within:
         self, filters: Filters, *, limit: int | None, cursor: str | None = None, count: bool = True
     ) -> Page:
         """Rows, newest first; limit None is all."""
-        query = parse(filters, now_us=_now_us(), delimiters=self._scope.delimiters)
+        query = self._parsed(filters)
         return self._source.page(query, self._scope, limit=limit, cursor=cursor, count=count)
+
+    def _parsed(self, filters: Filters) -> Query:
+        query = parse(filters, now_us=_now_us(), delimiters=self._scope.delimiters)
+        return query if self._hashing is None else replace(query, hashing=self._hashing)
 
     def message(self, name: str) -> list[Details]:
         """The messages with this id or queue id, newest first; empty: none."""
@@ -101,7 +113,7 @@ class Within:
 
     def days(self, filters: Filters, *, zone: tzinfo | None) -> Days:
         """The rows of a report by day and status; without a zone in this machine's."""
-        query = parse(filters, now_us=_now_us(), delimiters=self._scope.delimiters)
+        query = self._parsed(filters)
         return days_by.count(self._source.reader, query, self._scope, zone=zone)
 
     def summary(self, by: str, *, since: str, until: str, limit: int | None) -> Summary:
@@ -111,7 +123,7 @@ class Within:
 
     def never(self, filters: Filters) -> Never:
         """What the journal can say of mail that a report does not find."""
-        query = parse(filters, now_us=_now_us(), delimiters=self._scope.delimiters)
+        query = self._parsed(filters)
         return never.find(self._source.reader, query, self._scope)
 
     def coverage(self) -> Coverage:

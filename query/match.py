@@ -4,10 +4,11 @@ The index only proposes; this module decides. Raises what the reader raises.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from journal.address import DELIMITERS, domain, fold, mailbox
+from journal.hashed import Hashing
 from journal.reader import Reader
 from journal.records import Message, Recipient, Status
 from query.when import Window
@@ -39,6 +40,7 @@ class Query:
     silent_for_us: int | None = None  # not final, and nothing heard of it for so long
     now_us: int = 0
     delimiters: bytes = DELIMITERS  # a mailbox is its subaddresses, too
+    hashing: Hashing | None = field(default=None, compare=False, repr=False)  # of old days
 
 
 def message_test(query: Query, reader: Reader) -> Callable[[Message], bool]:
@@ -47,11 +49,14 @@ def message_test(query: Query, reader: Reader) -> Callable[[Message], bool]:
     sender, login, ip, parting = query.sender, query.login, query.client_ip, query.delimiters
     queue_id, message_id, silent_us = query.queue_id, query.message_id, query.silent_for_us
     if sender is not None:
-        tests.append(lambda m: m.sender is not None and names(sender, m.sender, parting))
+        senders = called(query, sender)
+        tests.append(lambda m: m.sender is not None and _any(senders, m.sender, parting))
     if login is not None:
-        tests.append(lambda m: m.login is not None and names(login, m.login, b""))
+        logins = called(query, login)
+        tests.append(lambda m: m.login is not None and _any(logins, m.login, b""))
     if message_id is not None:
-        tests.append(lambda m: m.message_id == message_id)
+        ids = ids_of(query, message_id)
+        tests.append(lambda m: m.message_id in ids)
     if queue_id is not None:
         tests.append(lambda m: queue_id in m.queue_ids or queue_id in m.next_queue_ids)
     if ip is not None:
@@ -68,13 +73,15 @@ def row_test(query: Query) -> Callable[[Message, Recipient], bool]:
     name, recipient, text = query.address, query.recipient, query.text
     parting = query.delimiters
     if name is not None:
+        known = called(query, name)
         tests.append(
             lambda m, r: (
-                (bool(m.sender) and names(name, m.sender or b"", parting)) or _to(name, r, parting)
+                (bool(m.sender) and _any(known, m.sender or b"", parting)) or _to(known, r, parting)
             )
         )
     if recipient is not None:
-        tests.append(lambda _, r: _to(recipient, r, parting))
+        wanted = called(query, recipient)
+        tests.append(lambda _, r: _to(wanted, r, parting))
     if query.silent_for_us is not None:
         tests.append(lambda _, r: r.status in PENDING)
     if query.statuses:
@@ -88,6 +95,22 @@ def row_test(query: Query) -> Callable[[Message, Recipient], bool]:
     return lambda message, row: all(test(message, row) for test in tests)
 
 
+def called(query: Query, pattern: bytes) -> tuple[bytes, ...]:
+    """Under which names a mailbox, login or domain stands in a journal: old days have tokens."""
+    if query.hashing is None or not pattern:
+        return (pattern,)
+    return tuple(dict.fromkeys((pattern, query.hashing.alias(pattern))))
+
+
+def ids_of(query: Query, message_id: bytes) -> tuple[bytes, ...]:
+    """The same of a Message-ID."""
+    return (message_id,) if query.hashing is None else (message_id, query.hashing.id(message_id))
+
+
+def _any(patterns: tuple[bytes, ...], raw: bytes, delimiters: bytes) -> bool:
+    return any(names(pattern, raw, delimiters) for pattern in patterns)
+
+
 def names(pattern: bytes, raw: bytes, delimiters: bytes) -> bool:
     """Whether ``raw`` is the mailbox of a query, or in its domain."""
     if pattern[:1] == b"@":
@@ -96,10 +119,10 @@ def names(pattern: bytes, raw: bytes, delimiters: bytes) -> bool:
     return folded == pattern or mailbox(folded, delimiters) == pattern
 
 
-def _to(pattern: bytes, row: Recipient, delimiters: bytes) -> bool:
+def _to(patterns: tuple[bytes, ...], row: Recipient, delimiters: bytes) -> bool:
     """Whether a row is for the mailbox or domain, by either of its recipients."""
     return any(
-        name is not None and names(pattern, name, delimiters)
+        name is not None and _any(patterns, name, delimiters)
         for name in (row.recipient, row.final_recipient)
     )
 

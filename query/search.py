@@ -15,7 +15,7 @@ from journal import keys
 from journal.reader import Reader
 from journal.records import NO_STATUS, Message, Recipient, Status
 from query import redact
-from query.match import PENDING, Query, message_test, row_test
+from query.match import PENDING, Query, called, ids_of, message_test, row_test
 from query.scope import Scope
 from query.when import Window
 
@@ -197,17 +197,19 @@ def _indexed(query: Query) -> list[tuple[Term, ...]]:
     """For each filter that has an index: the terms that lead to all of its answers."""
     choices: list[tuple[Term, ...]] = []
     if query.message_id is not None:
-        choices.append(((keys.MESSAGE_ID, query.message_id),))
+        ids = ids_of(query, query.message_id)
+        choices.append(tuple((keys.MESSAGE_ID, message_id) for message_id in ids))
     if query.queue_id is not None:
         choices.append(((keys.QUEUE_ID, query.queue_id),))
     if query.recipient is not None:
-        choices.append((_recipient_term(query.recipient),))
+        choices.append(tuple(map(_recipient_term, called(query, query.recipient))))
     if query.sender is not None:
-        choices.append((_sender_term(query.sender),))
+        choices.append(tuple(map(_sender_term, called(query, query.sender))))
     if query.address is not None:
-        choices.append((_recipient_term(query.address), _sender_term(query.address)))
+        known = called(query, query.address)
+        choices.append((*map(_recipient_term, known), *map(_sender_term, known)))
     if query.login is not None:
-        choices.append((_login_term(query.login),))
+        choices.append(tuple(map(_login_term, called(query, query.login))))
     if query.client_ip is not None:
         choices.append(((keys.CLIENT_IP, query.client_ip),))
     return choices

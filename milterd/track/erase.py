@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from journal.forget import Forget
 from journal.records import Record
-from journal.scrub import Forget
 from milterd import spool
 from milterd.track import respool
 from milterd.track.sessions import Sessions

@@ -175,7 +175,7 @@ class Desk:
 
     def __init__(self, door: Door, bench: Bench, own: Sequence[Caller] = ()) -> None:
         """``own`` is done where nobody asks for anything."""
-        self._own = list(own)
+        self._own: list[Caller] = list(own)
         self._door = door
         self._bench = bench
         self._job: Job | None = None
@@ -200,6 +200,11 @@ class Desk:
         if not self._guarded(caller, lambda: self._begin(caller)):
             self._leaving.append(caller)
         return True
+
+    def later(self, verb: str) -> None:
+        """Have something done of our own accord, where that is not waiting already."""
+        if all(one.verb != verb for one in self._own):
+            self._own.append(Ourselves(verb, {}))
 
     def _begin(self, caller: Caller) -> bool:
         bench = self._bench

@@ -12,9 +12,9 @@ from typing import Final, Protocol
 from journal import kinds
 from journal.events import STARTS, Event
 from journal.fold import fold
+from journal.forget import Forget
 from journal.locality import Locality
 from journal.records import Record
-from journal.scrub import Forget
 from milterd.track.kin import Kin
 from milterd.track.lives import DAY, SECOND, Life, Open, follow
 from milterd.track.refusals import Refusals

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from journal.scrub import Forget
+from journal.forget import Forget
 from milterd import spool
 from milterd.track.generations import HEAD, Kept, fingerprint, older_generations, parse_position
 from posttrail import daemon

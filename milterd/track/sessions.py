@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from journal import kinds
 from journal.events import Event
-from journal.scrub import Forget
+from journal.forget import Forget
 from milterd.track.strays import Strays
 
 Key = tuple[bytes, int]

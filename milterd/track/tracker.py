@@ -26,6 +26,7 @@ from milterd.track.follow import FollowGap
 from milterd.track.handed import Desk
 from milterd.track.intake import Intake, take_record
 from milterd.track.witness import BEAT_US, Witness
+from milterd.track.writing import AGE
 from posttrail import daemon
 from posttrail.metrics import COMMITS_S, Histogram
 
@@ -223,6 +224,8 @@ class Tracker:
             dropped += self._writer.shrink(self._cap_bytes, protected)
         for day in dropped:
             log.info("dropped day=%s", day)
+        if self._desk is not None:
+            self._desk.later(AGE)
         yesterday = day_name(day_of(_now_us()) - 1)
         if yesterday != self._compacted:
             self._compacted = yesterday

@@ -35,10 +35,14 @@ Files = Sequence[tuple[str, IO[bytes]]]
 ERASE_AGAIN: Final = "erase again"
 """Ends the erasures that were begun, whosever they are."""
 
+AGE: Final = "age"
+"""What trackd does once an hour of its own accord."""
+
 TASKS: Final[dict[str, str]] = {
     "prune": "milterd.track.prune:task",
     "rebuild": "milterd.track.rebuild:task",
     "erase": "milterd.track.erase:erase",
+    AGE: "milterd.track.aging:age",
     ERASE_AGAIN: "milterd.track.erase:resumed",
 }
 """Verb to "module:function"; imported on use."""

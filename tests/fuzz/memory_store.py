@@ -6,8 +6,8 @@ from hashlib import blake2b
 
 from journal import keys
 from journal.erased import Erased
+from journal.forget import Forget
 from journal.records import Record
-from journal.scrub import Forget
 from journal.terms import value_of, values
 
 

@@ -8,10 +8,11 @@ from journal import kinds
 from journal.erased import Erased
 from journal.events import ABSENT, Event
 from journal.fold import fold
+from journal.forget import Forget
 from journal.locality import Locality
 from journal.placeholders import is_placeholder
 from journal.records import Record
-from journal.scrub import Forget, Scrubber
+from journal.scrub import Scrubber
 
 KEY = bytes(range(32))
 WHO = b"alice@example.com"

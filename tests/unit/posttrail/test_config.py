@@ -26,6 +26,8 @@ def test_every_key_can_be_set(tmp_path: Path) -> None:
         [journal]
         directory = "/j/journal"
         retention_days = 7
+        hash_after_days = 8
+        counts_after_days = 9
         size_cap = "20G"
         rebuild = false
         group = "mailops"

@@ -1,0 +1,92 @@
+"""The task behind ``hash_after_days`` and ``counts_after_days``: old days forget who, then what.
+
+A day is marked before it is touched, so that what is put into it from then on is hashed, or left
+out; every step may be done again, and after a kill the next run goes on. Last it is copied without
+its free pages. trackd does this once an hour, a few hundred records between two steps.
+
+Log messages: "aged ..." (info). Raises what the writer raises.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from journal import keys
+from journal.keys import day_of, parse_day
+from milterd.track.writing import Bench, Files, Steps
+from posttrail import daemon
+
+log = logging.getLogger(__name__)
+
+CHUNK: Final = 200
+"""Records that are hashed between two steps."""
+KEYS: Final = 4_000
+"""Keys that are removed between two steps."""
+COMPACT_S: Final = 600.0
+LEAST_DAYS: Final = 2
+"""What is in the queue is not old: the queue lifetime and so many days more stay as they are."""
+
+
+def age(bench: Bench, _wanted: Mapping[str, Any], _files: Files) -> Steps:
+    """Hash and strip what is old enough; how many days of each."""
+    settings = bench.settings
+    today = day_of(time.time_ns() // 1000)
+    least = settings.mta.queue_lifetime_days + LEAST_DAYS
+    counts, hashes = settings.journal.counts_after_days, settings.journal.hash_after_days
+    done = {"counted": 0, "hashed": 0}
+    for name in bench.writer.day_names:
+        old = today - (parse_day(name) or 0)
+        if counts and old >= max(counts, least):
+            if not bench.writer.is_marked(name, keys.COUNTED):
+                yield from _strip(bench, name)
+                done["counted"] += 1
+        elif hashes and old >= max(hashes, least) and not bench.writer.is_marked(name, keys.HASHED):
+            yield from _hash(bench, name)
+            done["hashed"] += 1
+    if done["counted"] or done["hashed"]:
+        log.info("aged hashed=%d counted=%d", done["hashed"], done["counted"])
+    return done
+
+
+def _settle(bench: Bench) -> None:
+    """Nothing that was read is in memory alone, and memory holds no record."""
+    bench.correlator.flush()
+    bench.writer.commit()
+    bench.correlator.evict(0)
+
+
+def _strip(bench: Bench, name: str) -> Steps:
+    _settle(bench)
+    bench.writer.mark(name, keys.COUNTED, done=False)
+    while bench.writer.strip(name, KEYS):
+        yield {"doing": "counts", "name": name}
+    yield from _finish(bench, name, keys.COUNTED)
+    return {}
+
+
+def _hash(bench: Bench, name: str) -> Steps:
+    _settle(bench)
+    bench.writer.mark(name, keys.HASHED, done=False)
+    after = b""
+    while stored := bench.writer.stored(name, after, CHUNK):
+        _settle(bench)
+        for key, _ in stored:
+            record = bench.writer.at(name, key)
+            if record is not None:
+                new = bench.writer.forget.record(record)
+                if new is not record:
+                    bench.writer.put(new, record)
+        bench.writer.commit()
+        after = stored[-1][0]
+        yield {"doing": "hash", "name": name}
+    yield from _finish(bench, name, keys.HASHED)
+    return {}
+
+
+def _finish(bench: Bench, name: str, mark: bytes) -> Steps:
+    yield {"doing": "compact", "name": name}
+    with daemon.patience(COMPACT_S):
+        bench.writer.compact(name)
+    bench.writer.mark(name, mark, done=True)
+    return {}
