@@ -46,7 +46,7 @@ RUN: Final[Mapping[str, Callable[[Place], list[Finding]]]] = {
     "message": message.run,
 }
 LOOK_SHARE: Final = 0.5
-"""Of the time, that the first look into the journal may take."""
+"""Of the time that is left, for the first look at the mail server, and then into the journal."""
 _LOOKERS: Final = frozenset({"log", "limits", "clock", "capture"})
 """Families that need what the journal shows."""
 
@@ -55,7 +55,7 @@ def examine(place: Place, only: Collection[str], *, until: float) -> list[Findin
     """The findings of some families, in their order, until a time of the monotonic clock."""
     wanted = [name for name in FAMILIES if name in only]
     if _LOOKERS & set(wanted):
-        place = replace(place, seen=look(place.journal, until=_share(until)))
+        place = replace(place, seen=look(place.journal, until=share(until)))
     place = replace(place, left_s=lambda: until - time.monotonic())
     works = {name: _work(name, place) for name in wanted}
     ended = apart.together(works, until=until)
@@ -70,7 +70,8 @@ def look(journal: Path, *, until: float) -> JournalSeen:
     return JournalSeen.of(ended.value)
 
 
-def _share(until: float) -> float:
+def share(until: float) -> float:
+    """The end of the part of the time that a first look may take."""
     now = time.monotonic()
     return now + (until - now) * LOOK_SHARE
 

@@ -6,14 +6,15 @@ Taken once, before the families begin. Nothing is raised: what cannot be had has
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from posttrail import postconf as postfix_settings
 from posttrail.config import DEFAULT_PATH, Config, Trace
 from posttrail.errors import PosttrailError
-from posttrail.postconf import Settings
+from posttrail.postconf import Service, Settings
+from query.doctor import apart
 from query.doctor.seen import JournalSeen
 from query.trace import choose
 
@@ -77,6 +78,24 @@ class Place:
         file = shlex.quote(str(self.config_file))
         script = rf"/^\[{section}\]/,/^\[/s|^#*{name} = .*|{name} = {value}|"
         return f"sed -i {shlex.quote(script)} {file}"
+
+
+def found(settings: Trace, *, until: float) -> tuple[str, Settings | None, str]:
+    """The mail server here, Postfix's settings, and why there are none; by then, or not at all."""
+    ended = apart.alone(lambda: _found(settings), until=until)
+    if ended.why:
+        return settings.mta if settings.mta != "auto" else "", None, ended.why
+    mta, told, why = ended.value
+    if told is None:
+        return mta, None, why
+    services = tuple(Service._make([*each[:-1], tuple(each[-1])]) for each in told["services"])
+    return mta, Settings(**{**told, "services": services}), why
+
+
+def _found(settings: Trace) -> tuple[str, dict[str, Any] | None, str]:
+    mta, why = mta_of(settings)
+    postfix, why_not = postfix_of(mta, settings)
+    return mta, asdict(postfix) if postfix is not None else None, why or why_not
 
 
 def mta_of(settings: Trace) -> tuple[str, str]:

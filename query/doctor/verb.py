@@ -17,10 +17,10 @@ from posttrail.cli import Globals
 from posttrail.errors import UsageError
 from query import export, text_table
 from query.doctor import draw
-from query.doctor.examine import examine
+from query.doctor.examine import examine, share
 from query.doctor.finding import State
 from query.doctor.names import FAMILIES
-from query.doctor.place import Place, is_root, mta_of, postfix_of
+from query.doctor.place import Place, found, is_root
 from query.options import text_or_json
 
 LIMIT_S: Final = 30.0
@@ -54,7 +54,7 @@ def doctor(
     if send and not _is_address(send):
         raise UsageError(f"--send {send}: not an address")
     until = time.monotonic() + (deadline or (FULL_S if full else LIMIT_S))
-    place = place_of(options, send=send, full=full)
+    place = place_of(options, until=until, send=send, full=full)
     findings = examine(place, only or FAMILIES, until=until)
     if form == "json":
         told = draw.document(findings, now_us=place.now_us, mta=mta_name(place), root=is_root())
@@ -72,10 +72,9 @@ def mta_name(place: Place) -> str:
     return f"{place.mta} {place.postfix.version}" if place.postfix else place.mta
 
 
-def place_of(options: Globals, *, send: str = "", full: bool = False) -> Place:
-    """What is to be looked at, as the options and the environment say."""
-    mta, why = mta_of(options.config.trace)
-    postfix, why_not = postfix_of(mta, options.config.trace)
+def place_of(options: Globals, *, until: float, send: str = "", full: bool = False) -> Place:
+    """What is to be looked at, as the options and the environment say; in time, or without it."""
+    mta, postfix, why_not = found(options.config.trace, until=share(until))
     return Place(
         config=options.config,
         journal=options.journal,
@@ -84,7 +83,7 @@ def place_of(options: Globals, *, send: str = "", full: bool = False) -> Place:
         or Path(os.environ.get(config.VARIABLE) or config.DEFAULT_PATH),
         mta=mta,
         postfix=postfix,
-        why_not=why or why_not,
+        why_not=why_not,
         full=full,
         send=send,
     )

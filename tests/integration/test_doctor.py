@@ -64,8 +64,9 @@ class Patient:
 
     def wrong(self, *families: str, config: Path | None = None) -> dict[str, str]:
         """Checks that are not well, with their states; asked in this process."""
+        until = time.monotonic() + WAIT_S
         options = cli.settle(None, None, str(config or self.parts.config))
-        found = examine(place_of(options), families or OWN, until=time.monotonic() + WAIT_S)
+        found = examine(place_of(options, until=until), families or OWN, until=until)
         return {each.check: each.state.value for each in found
                 if each.state in (State.WARNING, State.PROBLEM)}  # fmt: skip
 

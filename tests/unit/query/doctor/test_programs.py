@@ -3,6 +3,7 @@
 import grp
 import os
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import pytest
 from journal.check import Part
 from journal.events import Source
 from posttrail import __version__
-from posttrail.config import Config
+from posttrail.config import Config, Trace
 from posttrail.hook import Hook
 from posttrail.postconf import Service, Settings
-from query.doctor import daemons, message, permissions, sound
+from query.doctor import daemons, message, permissions, place, sound
 from query.doctor.access import Entry
 from query.doctor.daemons import Program
 from query.doctor.finding import State
@@ -27,6 +28,19 @@ PLACE = Place(config=Config(), journal=Path("/j"), now_us=0, mta="postfix")
 MILTERD = Program(name="milterd", gauges_s=2.0, pid=77, lock="/spool/LOCK", started_us=1000)
 QUERYD = Program(name="queryd", socket="/q", listens=True, answer="200", version=__version__)
 TRACED = Program(name="traced", socket="/t", listens=True)
+
+
+def test_settings_of_postfix_come_back_whole_from_the_child(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = Settings(
+        main={"mail_version": "3.7.11", "x": "\udcff"},
+        overrides={"smtp/inet": {"smtpd_milters": ""}},
+        services=(service("smtp", "smtpd", "-o", "x=y"),),
+    )
+    monkeypatch.setattr(place, "postfix_of", lambda *_: (whole, ""))
+    until = time.monotonic() + 20
+    assert place.found(Trace(mta="postfix"), until=until) == ("postfix", whole, "")
 
 
 # -- programs -------------------------------------------------------------------------------
@@ -173,8 +187,7 @@ def test_a_whole_journal_made_by_us_has_nothing_wrong(tmp_path: Path) -> None:
     group = grp.getgrgid(os.getgid()).gr_name
     Writer.open(tmp_path / "journal", group=group).close()
     settings = Config(journal=replace(Config().journal, group=group))
-    place = replace(PLACE, config=settings, journal=tmp_path / "journal")
-    rules = permissions.journal_rules(place)
+    rules = permissions.journal_rules(replace(PLACE, config=settings, journal=tmp_path / "journal"))
     from query.doctor.access import entry
 
     assert len(rules) == 6  # the folder, KEY, FORMAT, state and its two files
@@ -248,8 +261,7 @@ def test_what_became_of_the_message() -> None:
     def state(sources: int | None) -> State:
         found = None if sources is None else Arrived(
             id="a4n", after_s=0.2, status="delivered", settled_s=0.3, sources=sources)  # fmt: skip
-        place = replace(PLACE, send="a@example.com")
-        return message.decided(found, "by SMTP", 9.0, place).state
+        return message.decided(found, "by SMTP", 9.0, replace(PLACE, send="a@example.com")).state
 
     assert state(both) is State.OK
     assert state(1 << Source.LOG) is State.WARNING

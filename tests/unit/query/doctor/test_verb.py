@@ -128,6 +128,22 @@ def test_a_service_is_not_looked_at_through_its_socket(run: "Run", tmp_path: Pat
     assert done.returncode == 64
 
 
+def test_a_postconf_that_hangs_holds_nobody(run: "Run", tmp_path: Path) -> None:
+    fake = tmp_path / "bin" / "postconf"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\nexec sleep 600\n")
+    fake.chmod(0o755)
+    config = tmp_path / "posttrail.toml"
+    config.write_text('[trace]\nmta = "postfix"\n')
+    began = time.monotonic()
+    done = run("doctor", "--only", "mta", "--deadline", "2",
+               PATH=f"{fake.parent}:/usr/bin:/bin", POSTTRAIL_CONFIG=str(config))  # fmt: skip
+    assert time.monotonic() - began < 15
+    assert done.code == 0
+    assert "milter-list" in done.out
+    assert "no answer in time" in done.out
+
+
 def test_a_machine_with_nothing_is_told_without_a_crash(tmp_path: Path) -> None:
     settings = Config(
         milter=Milter(socket=f"unix:{tmp_path}/m.sock", spool=tmp_path / "spool"),
