@@ -77,7 +77,7 @@ class Turns:
         self.lab.start()
         for name, port in self.ports.items():
             self._prove(name, port)
-        settle(self._family(RSPAMD), seconds=180)  # it goes on compiling when it serves
+        settle(self._family(RSPAMD), seconds=600)  # it goes on compiling when it serves
 
     def _ours(self, bench: Bench, stack: ExitStack) -> None:
         place = self.lab.milter_socket.parent / "state"
@@ -180,7 +180,7 @@ def _reply(line: bytes) -> None:
 
 def measure(bench: Bench) -> list[Line]:
     """Interleaved rounds in shuffled order; the first of each warms up."""
-    messages, probes = (100, 20) if bench.quick else (400, 100)
+    messages, probes = (100, 20) if bench.quick else (300, 60)
     with ExitStack() as stack:
         turns = Turns(bench, stack)
         names = list(turns.ports)
