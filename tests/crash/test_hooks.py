@@ -14,6 +14,7 @@ import pytest
 
 from journal.records import Message, Record, Status
 from journal.writer import Writer
+from tests.crash.figures import tell
 from tests.unit.query.conftest import row
 from tests.unit.query.hooks.receiver import SECRET_TEXT, Got, Receiver, is_signed
 
@@ -192,7 +193,10 @@ def event(got: Got) -> tuple[str, str]:
 def check(taken: list[Got], mail: Mail) -> None:
     told = {event(each): each.id for each in taken}
     doubled = len(taken) - len({each.id for each in taken})
-    print(f"messages {len(mail.expected)} events {len(told)} taken {len(taken)} doubled {doubled}")
+    tell(
+        f"hookd killed: {len(mail.expected)} messages, {len(told)} events, 0 lost, {doubled} told"
+        " again with the same id"
+    )
     assert mail.expected <= told.keys()
     assert {kind for name, kind in told} >= {"delivered", "late_bounce"}
     assert len({each.id for each in taken}) == len(told)  # one id an event: a double is known by it
