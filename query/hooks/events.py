@@ -4,9 +4,12 @@ A row has one piece of news at a time: its final status (``late_bounce`` apart f
 that it is deferred. What was told stands in marks: recipient and final recipient as keyed hashes,
 and what was said. Records change: a row gets its recipient or its alias late, a filter's hop turns
 out to be the same message, a list splits. So a mark that no row has any more speaks for the rows
-that share an address with it. Raises nothing.
+that share an address with it; where a token took the place of the address, for the oldest such
+row. Raises nothing.
 """
 
+import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -20,6 +23,7 @@ LATE_BOUNCE: Final = "late_bounce"
 SILENCE: Final = "silence"
 _FINAL: Final = frozenset({Status.DELIVERED, Status.FILTERED, Status.REJECTED, Status.ERROR})
 _TOKEN: Final = {int(status): status.token for status in Status}
+_HASHED: Final = re.compile(rb"hashed[0-9a-f]{16}")
 _DAY_US: Final = 86_400_000_000
 
 
@@ -94,6 +98,11 @@ def is_erased(row: Recipient) -> bool:
     return any(name is not None and is_placeholder(name) for name in row[:2])
 
 
+def _is_hashed(row: Recipient) -> bool:
+    """Whether a token stands for its address, in a day that grew old."""
+    return any(name is not None and _HASHED.match(name) for name in row[:2])
+
+
 def names_erased(message: Message) -> bool:
     """Whether a placeholder stands anywhere in it."""
     texts = (message.sender, message.login, message.subject, message.message_id)
@@ -118,11 +127,15 @@ def news(
     every = [keyed.names(row) for row in message.rows]
     orphans = [mark for mark in told if mark.names not in every]
     said = set(told)
-    for place, row, kind in found:
+    hidden = Counter(mark.kind for mark in orphans)
+    for place, row, kind in sorted(found, key=lambda each: at_us(message, each[1])):
         if kind is None or kind not in kinds or is_erased(row):
             continue
         mark = Mark(every[place], kind)
         if mark in said or any(_speaks_for(orphan, mark, keyed) for orphan in orphans):
+            continue
+        if hidden[kind] and _is_hashed(row):  # told under its name: the oldest were
+            hidden[kind] -= 1
             continue
         said.add(mark)  # two rows of one name are one
         yield News(place, mark, tuple(_facts(message, row, mark, keyed)), at_us(message, row))

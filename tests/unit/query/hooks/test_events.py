@@ -141,6 +141,26 @@ def test_a_row_that_was_erased_is_of_no_row() -> None:
     assert not is_of(names, message(row(b"b@x.example")), KEYED)
 
 
+def hashed(number: int) -> bytes:
+    return b"hashed%016x@x.example" % number
+
+
+def test_a_row_whose_address_became_a_token_is_not_told_again() -> None:
+    hook = Hook()
+    hook.see(message(row(b"a@x.example"), row(b"b@x.example")))
+    assert hook.see(message(row(hashed(1)), row(hashed(2)))) == []
+    assert hook.see(message(row(hashed(1)), row(hashed(2)))) == []
+
+
+def test_a_row_that_ends_after_its_address_became_a_token_is_told() -> None:
+    hook = Hook()
+    hook.see(message(row(b"a@x.example"), waiting(b"b@x.example")))
+    assert hook.see(message(row(hashed(1)), waiting(hashed(2)))) == []
+    late = row(hashed(2), done_at_us=NOON_US + 99_000_000)
+    assert hook.see(message(late, row(hashed(1)))) == [(hashed(2), "delivered")]
+    assert hook.see(message(late, row(hashed(1)))) == []
+
+
 NAMES = st.sampled_from([b"a@x.example", b"b@x.example", b"c@x.example"])
 STATES = st.sampled_from(
     [
