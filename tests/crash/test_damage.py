@@ -181,8 +181,8 @@ def rebuild(replay: Replay, day: str, log: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("is_page", "count"),
     [
-        (True, 5),
-        (False, 5),
+        (True, 3),
+        (False, 3),
         pytest.param(True, 200, marks=pytest.mark.soak),
         pytest.param(False, 200, marks=pytest.mark.soak),
     ],

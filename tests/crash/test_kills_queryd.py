@@ -78,7 +78,7 @@ class Clients:
             connection.close()
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(500, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [2, pytest.param(500, marks=pytest.mark.soak)])
 def test_what_queryd_remembers_outlasts_its_kills(part: Path, tmp_path: Path, count: int) -> None:
     clock, chance = Clock(), random.Random(count)
     replay = Replay(part, tmp_path / "replay")

@@ -129,7 +129,7 @@ def journal_wrong(trial: Cut, text: str, directory: Path, truth: Told) -> list[s
 
 
 @pytest.mark.parametrize(
-    ("count", "thorough"), [(30, 10), pytest.param(400, 2, marks=pytest.mark.soak)]
+    ("count", "thorough"), [(12, 6), pytest.param(400, 2, marks=pytest.mark.soak)]
 )
 def test_a_journal_outlasts_power_cuts(
     part: Path, tmp_path: Path, count: int, thorough: int
@@ -139,7 +139,7 @@ def test_a_journal_outlasts_power_cuts(
     tell(f"journal: {count} power cuts: {count} opened, 0 acknowledged events lost, {clock}")
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [8, pytest.param(200, marks=pytest.mark.soak)])
 def test_a_journal_without_sync_does_not(part: Path, tmp_path: Path, count: int) -> None:
     wrong = journal_cut(part, tmp_path, count, "--no-sync")
     failed = {text.partition(":")[0] for text in wrong}
@@ -166,7 +166,7 @@ def spool_wrong(trial: Cut) -> list[str]:
     return wrong + ([f"lost {sorted(missing)[:5]}"] if missing else [])
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [15, pytest.param(400, marks=pytest.mark.soak)])
 def test_a_spool_outlasts_power_cuts(tmp_path: Path, count: int) -> None:
     clock = Clock()
     trace = traced("spool", tmp_path)
@@ -176,7 +176,7 @@ def test_a_spool_outlasts_power_cuts(tmp_path: Path, count: int) -> None:
 
 
 def test_a_spool_without_sync_does_not(tmp_path: Path) -> None:
-    assert cut(tmp_path, traced("spool", tmp_path, "--no-sync"), 20, spool_wrong) != []
+    assert cut(tmp_path, traced("spool", tmp_path, "--no-sync"), 10, spool_wrong) != []
 
 
 # -- what posttrail-queryd remembers -----------------------------------------------------
@@ -202,7 +202,7 @@ def state_wrong(trial: Cut) -> list[str]:
     return wrong[:3]
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(400, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("count", [15, pytest.param(400, marks=pytest.mark.soak)])
 def test_tokens_and_used_links_outlast_power_cuts(tmp_path: Path, count: int) -> None:
     clock = Clock()
     assert cut(tmp_path, traced("state", tmp_path), count, state_wrong) == []
