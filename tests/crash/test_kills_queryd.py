@@ -7,6 +7,7 @@ import random
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -78,35 +79,51 @@ class Clients:
             connection.close()
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(500, marks=pytest.mark.soak)])
-def test_what_queryd_remembers_outlasts_its_kills(part: Path, tmp_path: Path, count: int) -> None:
-    clock, chance = Clock(), random.Random(count)
-    replay = Replay(part, tmp_path / "replay")
-    for name in ("mail.log", "spool/current"):
-        (replay.directory / name).write_bytes((part / name).read_bytes())
-    replay.whole()
-    directory = tmp_path / "queryd"
+def killed(directory: Path, journal: Path, count: int) -> tuple[int, int]:
+    """So many kills of one queryd; how many look-ups were given, and links were made."""
+    chance = random.Random(directory.name)
     directory.mkdir()
     state = directory / "state" / "state.sqlite"
     with Clients(directory / "queryd.sock") as clients:
         for _ in range(count):
-            with served(directory, replay.journal) as running:
+            with served(directory, journal) as running:
                 time.sleep(chance.random() * LONGEST_S)
                 running.process.kill()
                 running.process.wait()
-        with served(directory, replay.journal):
-            reached = len(clients.given)
+        with served(directory, journal):
+            reached, opened = len(clients.given), len(clients.opened)
             deadline = time.monotonic() + 30
-            while len(clients.given) == reached:
+            while len(clients.given) == reached or len(clients.opened) == opened:
                 assert time.monotonic() < deadline, "it does not answer any more"
                 time.sleep(0.05)
-    with sqlite3.connect(state) as db:
-        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        audited = " ".join(row[0] for row in db.execute("SELECT filters FROM audit"))
+    db = sqlite3.connect(state)
+    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    audited = " ".join(row[0] for row in db.execute("SELECT filters FROM audit"))
     db.close()
     assert [word for word in clients.given if f'"{word}"' not in audited] == []
-    assert len(clients.opened) == len(set(clients.opened)) > 0
+    assert len(clients.opened) == len(set(clients.opened))
+    return len(clients.given), len(clients.links)
+
+
+@pytest.mark.parametrize(
+    ("count", "abreast"), [(2, 1), pytest.param(500, 2, marks=pytest.mark.soak)]
+)
+def test_what_queryd_remembers_outlasts_its_kills(
+    part: Path, tmp_path: Path, count: int, abreast: int
+) -> None:
+    clock = Clock()
+    replay = Replay(part, tmp_path / "replay")
+    for name in ("mail.log", "spool/current"):
+        (replay.directory / name).write_bytes((part / name).read_bytes())
+    replay.whole()
+    with ThreadPoolExecutor(abreast) as pool:
+        done = list(
+            pool.map(
+                lambda seed: killed(tmp_path / f"queryd{seed}", replay.journal, count // abreast),
+                range(abreast),
+            )
+        )
     tell(
-        f"queryd: {count} kills, {len(clients.given)} look-ups given: all in the audit; "
-        f"{len(clients.links)} links: none used twice, {clock}"
+        f"queryd: {count} kills, {sum(given for given, _ in done)} look-ups given: all in the "
+        f"audit; {sum(links for _, links in done)} links: none used twice, {clock}"
     )
