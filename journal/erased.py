@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from journal.address import fold, mailbox
 from journal.placeholders import WORD, WORD_BYTES, is_erased_id
 from journal.store import DATA_MODE, set_owner
+from journal.tokens import Hashing
 from posttrail.errors import UnavailableError
 
 NAME: Final = "ERASED"
@@ -105,7 +106,11 @@ class Erased:
         if known:
             at_us = max(at_us, known[0].at_us)
             new = new._replace(word=known[0].word, at_us=at_us)
-        return Erased(self._key, (*kept, new))
+        # In old days a token stands for it: that goes as well, or whoever has the address finds it.
+        alias = Hashing(self._key, delimiters).alias(fold(raw))
+        token = self.hasher.entry(alias, at_us, delimiters)._replace(word=new.word)
+        kept = [entry for entry in kept if entry.address != token.address]
+        return Erased(self._key, (*kept, new, token))
 
     def done(self, addresses: Iterable[str]) -> "Erased":
         """The list with these erasures ended."""
@@ -132,6 +137,7 @@ class Finder:
         self._by_local: dict[str, list[Entry]] = {}
         for entry in entries:
             self._by_local.setdefault(entry.local, []).append(entry)
+        self._hashing = Hashing(key, b"".join(bytes.fromhex(one.delimiters) for one in entries))
         self._delimiters = {bytes.fromhex(entry.delimiters) for entry in entries}
         self._known: dict[bytes, bool] = {}
         self._words: dict[bytes, bytes | None] = {}
@@ -167,7 +173,8 @@ class Finder:
                 whole = mailbox(folded, delimiters)
                 entry = self._by_address.get(self._hasher.of(b"a", whole))
                 if whole != folded and entry is not None:
-                    found, rest = entry, self._hasher.of(b"a", folded)[:4].encode()
+                    alias = self._hashing.alias(folded)  # so a token of it has the same
+                    found, rest = entry, self._hasher.of(b"a", alias)[:4].encode()
         if found is None:
             return None
         word = WORD + found.word.encode() + rest
@@ -191,7 +198,8 @@ class Finder:
         """What stands for the Message-ID of a message that an erased address sent."""
         if is_erased_id(message_id):
             return message_id
-        digest = blake2b(message_id, digest_size=8, key=self._key, person=b"erased-m")
+        token = self._hashing.id(message_id)  # the same, whether its day was hashed before or not
+        digest = blake2b(token, digest_size=8, key=self._key, person=b"erased-m")
         return WORD + digest.hexdigest().encode()
 
 

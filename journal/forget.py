@@ -4,9 +4,10 @@
 """
 
 from journal.erased import Erased
-from journal.hashed import Hasher, Hashing
+from journal.hashed import Hasher
 from journal.records import Record
 from journal.scrub import Scrubber
+from journal.tokens import Hashing
 
 
 class Forget:

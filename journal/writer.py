@@ -36,7 +36,6 @@ from journal import (
 from journal.batch import Pending
 from journal.coverage import Coverage
 from journal.forget import Forget
-from journal.hashed import Hashing
 from journal.hits import Day, Span, Term
 from journal.keys import (
     DAY_US,
@@ -55,6 +54,7 @@ from journal.keys import (
 from journal.records import NO_STATUS, Gap, Message, Record, Status
 from journal.store import Change, DamagedStoreError, DiskFullError, Store
 from journal.terms import entries, value_of, values
+from journal.tokens import Hashing
 from posttrail.errors import TryAgainError, UnavailableError
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from datetime import tzinfo
 from itertools import islice
 
 from journal import days
-from journal.hashed import Hashing
 from journal.reader import Reader
 from journal.records import Status
+from journal.tokens import Hashing
 from posttrail import process
 from posttrail.cli import Globals
 from query import coverage, never, show, stats, summary, when

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from journal.address import DELIMITERS, domain, fold, mailbox
-from journal.hashed import Hashing
 from journal.reader import Reader
 from journal.records import Message, Recipient, Status
+from journal.tokens import Hashing
 from query.when import Window
 
 PENDING: Final = frozenset({int(Status.IN_PROGRESS), int(Status.DEFERRED)})

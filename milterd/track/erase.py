@@ -137,6 +137,7 @@ class _Erase(_Work):
         if not self._writer.compact_state():
             self._left("state: this file system cannot exchange files, old pages stay")
         self._sweep()
+        self._aside()
         yield from self._spool()
         yield from self._received()
         return self.done
@@ -182,6 +183,12 @@ class _Erase(_Work):
 
     def _left(self, sentence: str) -> None:
         self.done["left"].append(sentence)
+
+    def _aside(self) -> None:
+        """Journals that a restore put aside; they are the operator's to remove."""
+        journal = self._bench.settings.journal.directory
+        for path in sorted(journal.parent.glob(f"{journal.name}.before-restore-*")):
+            self._left(f"{path}: an older journal, which a restore put aside: remove it")
 
     # -- spools -----------------------------------------------------------------------
 

@@ -166,6 +166,23 @@ def _young(settings: config.Config) -> list[Any]:
         return list(answers.page({"since": since}, limit=None).rows)
 
 
+def test_who_is_erased_goes_from_hashed_days_as_well(
+    settings: config.Config, here: Here, tmp_path: Path
+) -> None:
+    log = tmp_path / "old.log"
+    log.write_text(log_of(time.time_ns() // 1000))
+    here.call("import", str(log))
+    run(settings)
+    here.call("erase", CANARY, "--yes")
+    assert sound(settings)
+    assert holders(CANARY, settings.journal.directory) == {}
+    assert here.call("report", CANARY, code=1) == ""
+    rows = here.rows()
+    here.call("import", "--again", "--keep", str(log))
+    assert here.rows() == rows
+    assert sound(settings)
+
+
 KILLED = """
 import sys
 from pathlib import Path

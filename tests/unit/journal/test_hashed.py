@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from journal.address import fold, mailbox
 from journal.erased import Erased
 from journal.forget import Forget
-from journal.hashed import Hasher, Hashing, is_token
+from journal.hashed import Hasher
+from journal.tokens import Hashing, is_token
 
 KEY = bytes(range(32))
 
