@@ -14,7 +14,6 @@ from typing import Final
 from journal.days import BAD
 from journal.keys import DAY_US, parse_day
 from journal.records import Gap
-from posttrail import cli
 from posttrail.text import rfc3339
 from query.doctor.finding import Finding, Seen
 from query.doctor.holders import holder
@@ -201,9 +200,14 @@ def aside(journal: Path) -> Finding:
         return this.unchecked(f"there is no journal at {journal}")
     if not names:
         return this.ok("no day was put aside as damaged", Seen(str(journal), f"no {BAD}*"))
+    told = tuple(Seen(str(journal), name) for name in names)
+    if any(not (journal / name / "REBUILT").exists() for name in names):
+        again = "posttrail rebuild --bad"
+        return this.problem("days were put aside as damaged", *told, mend=again)
     # only what is a day goes into a command: whoever writes the journal chose these names
     days = [day for name in names if parse_day(day := name.removeprefix(BAD)[:10]) is not None]
-    mend = [f"posttrail rebuild {day}" for day in days] if "rebuild" in cli.VERBS else []
-    told = (Seen(str(journal), name) for name in names)
-    again = "posttrail import --again /var/log/mail.log*"
-    return this.problem("days were put aside as damaged", *told, mend=mend or again)
+    return this.warning(
+        "days were rebuilt, and not all of them came back (REBUILT says what is missing)",
+        *told,
+        mend=[f"posttrail rebuild {day} --remove" for day in days] or "posttrail rebuild --bad",
+    )

@@ -69,6 +69,7 @@ def journal_rules(place: Place) -> list[tuple[Path, Rule]]:
         (place.journal, folder),
         (place.journal / "KEY", data),
         (place.journal / "FORMAT", data),
+        (place.journal / "ERASED", data),
     ]
     for name in (days.STATE, *sorted(sizes(place.journal))[-2:]):
         found.append((place.journal / name, folder))

@@ -46,6 +46,11 @@ def decided(parts: Iterable[Part], *, full: bool) -> Finding:
         return this.problem(
             f"the journal is damaged: {names}",
             *told,
-            mend=("posttrail check", "systemctl restart posttrail-trackd"),
+            mend=[
+                f"posttrail rebuild {part.name}"
+                if part.name != days.STATE
+                else "systemctl restart posttrail-trackd"
+                for part in broken
+            ],
         )
     return this.ok("the whole journal is sound" if full else "what was read of it is sound", *told)

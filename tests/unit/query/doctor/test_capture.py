@@ -155,9 +155,13 @@ def test_days_put_aside_are_named(tmp_path: Path) -> None:
     assert found.seen[0].what == "bad-2026-11-20"
 
 
-def test_a_name_that_is_no_day_is_not_put_into_a_command(tmp_path: Path) -> None:
-    (tmp_path / "bad-`reboot`").mkdir()
-    (tmp_path / "bad-state").mkdir()
+def test_what_was_rebuilt_may_be_removed_and_no_other_name_gets_into_a_command(
+    tmp_path: Path,
+) -> None:
+    for name in ("bad-2026-11-20", "bad-`reboot`"):
+        (tmp_path / name).mkdir()
+        assert capture.aside(tmp_path).mend == ("posttrail rebuild --bad",)
+        (tmp_path / name / "REBUILT").touch()
     found = capture.aside(tmp_path)
-    assert found.state is State.PROBLEM
-    assert found.mend == ("posttrail import --again /var/log/mail.log*",)
+    assert found.state is State.WARNING
+    assert found.mend == ("posttrail rebuild 2026-11-20 --remove",)

@@ -190,7 +190,7 @@ def test_a_whole_journal_made_by_us_has_nothing_wrong(tmp_path: Path) -> None:
     rules = permissions.journal_rules(replace(PLACE, config=settings, journal=tmp_path / "journal"))
     from query.doctor.access import entry
 
-    assert len(rules) == 6  # the folder, KEY, FORMAT, state and its two files
+    assert len(rules) == 7  # the folder, KEY, FORMAT, ERASED, state and its two files
     assert [wrong for path, rule in rules for wrong in judged(entry(path), rule)] == []
 
 
@@ -223,6 +223,7 @@ def test_damage_is_named_with_its_first_sentence() -> None:
     found = sound.decided([good, bad], full=False)
     assert found.state is State.PROBLEM
     assert found.seen[1] == ("2026-11-23", "one")
+    assert found.mend == ("posttrail rebuild 2026-11-23",)
 
 
 # -- the message ----------------------------------------------------------------------------
