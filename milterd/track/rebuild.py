@@ -353,6 +353,8 @@ class Rebuilding:
                 done["removed"].append(path.name)
             else:
                 (path / DONE).write_text(json.dumps(done) + "\n", "utf-8")
+        if not self._bench.live:
+            return  # the verb tells
         tell = log.info if done["complete"] or not bad else log.warning
         tell(
             "day rebuilt day=%s salvaged=%d records=%d lines=%d missing=%d seconds=%.1f",

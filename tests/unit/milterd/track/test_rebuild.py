@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from jsonschema import Draft202012Validator
 from journal.keys import day_name, id_day, id_text, parse_day
 from journal.writer import Writer
 from milterd.track import again, rebuild
+from posttrail.run import program
 from tests.unit.milterd.track.replayed import (
     Replayed,
     damage_page,
@@ -163,6 +166,42 @@ def test_trackd_does_not_begin_for_ever_what_ends_it(site: Replayed) -> None:
             steps.close()
     assert rebuild.to_begin(site.directory) == []
     assert rebuild.waiting(site.directory) == [bad.name.removeprefix("bad-")]
+
+
+def kills(site: Replayed, tmp_path: Path, count: int) -> None:
+    """kill -9 at instants spread over the whole run; what is begun again ends as it must."""
+    settings = site.machine._settings
+    config = tmp_path / "posttrail.toml"
+    config.write_text(
+        f'[journal]\ndirectory = "{site.directory}"\n'
+        f'[milter]\nspool = "{site.disk.spool}"\n'
+        f'[log]\nfiles = ["{site.disk.log}"]\ntimezone = "UTC"\n'
+        f'[mta]\nhost = "{settings.mta.host}"\n'
+        f"local_domains = {json.dumps(settings.mta.local_domains)}\n"
+    )
+    name = site.fullest()
+    bad = set_aside(site.directory, name)
+    for number in leaf_pages(bad, RECORD)[::2]:
+        damage_page(bad, number)
+    command = [program("posttrail"), "--config", str(config), "rebuild", name]
+    for number in range(count):
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
+            try:
+                running.wait(0.3 + 0.7 * number / count)
+            except subprocess.TimeoutExpired:
+                running.send_signal(signal.SIGKILL)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert site.wrong() == []
+
+
+def test_a_kill_at_any_instant_costs_nothing(site: Replayed, tmp_path: Path) -> None:
+    kills(site, tmp_path, 3)
+
+
+@pytest.mark.soak
+def test_many_kills_cost_nothing(site: Replayed, tmp_path: Path) -> None:
+    kills(site, tmp_path, 200)
 
 
 def test_other_days_are_not_written_to(site: Replayed) -> None:
