@@ -133,6 +133,23 @@ def test_nobody_finds_the_test_mail(host: Host) -> None:
     assert ends == [("sent", "undeliverable postmaster notification discarded")] * 2
 
 
+def test_without_a_port_the_test_mail_goes_in_by_sendmail(host: Host) -> None:
+    master_cf = host.lab.etc / "master.cf"
+    text = master_cf.read_text()
+    without = re.sub(r"^\S+ inet .*\n(?: .*\n)*", "", text, flags=re.M)
+    assert without != text
+    master_cf.write_text(without)
+    try:
+        host.lab.reload()
+        applied = host.setup("--apply")
+        assert applied.returncode == 0, applied.stderr
+        assert "mail flows before: taken by sendmail(1)" in applied.stdout
+        assert "mail flows after: taken by sendmail(1)" in applied.stdout
+    finally:
+        master_cf.write_text(text)
+        host.lab.reload()
+
+
 def test_a_link_stays_one_and_a_list_over_several_lines_comes_back(host: Host) -> None:
     main_cf, real = host.lab.etc / "main.cf", host.state / "real.cf"
     text = host.main_cf.replace(
