@@ -296,9 +296,13 @@ def _ended(facts: Facts) -> Fate:
     return fate
 
 
+_DISCARDS: Final = frozenset((b"discard", b"qmgr", b"nqmgr", b"oqmgr"))
+"""discard(8); qmgr(8), which ends a mail by discarding it only (double_bounce_sender)."""
+
+
 def _sent(facts: Facts) -> Fate:
     """A delivery agent said ``status=sent``: where did the mail end?"""
-    if facts.daemon == b"discard":
+    if facts.daemon in _DISCARDS:
         return Fate(_FILTERED, "discarded")
     if facts.daemon == b"local":
         if facts.text in (b"discarded", b"delivered to file: /dev/null"):  # aliases(5)

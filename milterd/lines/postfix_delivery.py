@@ -49,6 +49,9 @@ _OUTCOMES: Final = {
 _AGENTS_ONLY: Final = frozenset((b"sent", b"deliverable"))
 """What qmgr and cleanup cannot say: they deliver nothing."""
 
+_ABSORBED: Final = b"undeliverable postmaster notification discarded)"
+"""But for this: qmgr itself throws away what is for the local double_bounce_sender."""
+
 _STATUS: Final = b"status="
 
 
@@ -97,7 +100,7 @@ def delivery(line: Line, queue_id: bytes, begin: int) -> Event | Unknown:
     fields = _trailer(trailer)
     if outcome is None or fields is None:
         return UNKNOWN
-    if outcome in _AGENTS_ONLY and line.daemon not in DELIVERY_AGENTS:
+    if outcome in _AGENTS_ONLY and line.daemon not in DELIVERY_AGENTS and reply != _ABSORBED:
         return UNKNOWN
     relay, delay, delays, policy, enhanced = fields
     if reply.endswith(b")"):
