@@ -10,6 +10,7 @@ import random
 import socket
 import subprocess
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,9 @@ from posttrail.run import program
 from query.trace.ask import NobodyError, ask
 from query.trace.tree import Question
 from tests.crash.figures import Clock, tell
+from tests.integration.parts import wait_until
 
-LONGEST_S = 0.5
+LONGEST_S = 0.4  # of its work, or of its start
 SINKS = ("accepts", "greylists", "full", "unknown", "refuses")  # nobody listens: none is asked
 
 
@@ -31,6 +33,16 @@ def start(config: Path, listening: socket.socket, log: Path) -> subprocess.Popen
     command = ("bash", "-c", script, program("posttrail-traced"), str(config))
     with log.open("ab") as said:
         return subprocess.Popen(command, pass_fds=(number,), stderr=said)
+
+
+def ready(log: Path) -> int:
+    """How many times it has said so."""
+    return log.read_bytes().count(b": ready") if log.exists() else 0
+
+
+def is_ready(log: Path, before: int) -> bool:
+    """Whether it has said so once more."""
+    return ready(log) > before
 
 
 class Asking:
@@ -79,8 +91,11 @@ def test_a_trace_after_a_kill_works(tmp_path: Path, count: int) -> None:
         listening.listen(64)
         with Asking(path) as asking:
             for _ in range(count):
+                before = ready(log)
                 running = start(config, listening, log)
                 try:
+                    if chance.random() < 0.8:  # the others at their start
+                        wait_until(partial(is_ready, log, before))
                     running.wait(chance.random() * LONGEST_S)
                     raise AssertionError(log.read_text())
                 except subprocess.TimeoutExpired:
