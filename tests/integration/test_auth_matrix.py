@@ -131,6 +131,7 @@ MATRIX: Final[dict[tuple[str, str], Callable[[Mail], list[Asked]]]] = {
     ("GET", "/readyz"): _fixed("/readyz"),
     ("GET", "/openapi.json"): _fixed("/openapi.json"),
     ("GET", "/metrics"): _fixed("/metrics"),
+    ("GET", "/metrics/domains"): _fixed("/metrics/domains"),
     ("POST", "/logout"): _fixed("/logout"),  # the last: it ends a session
 }  # fmt: skip
 SEES: Final = {
@@ -247,6 +248,8 @@ def check_clean(answer: Answer, words: list[bytes], ids: list[bytes], what: str)
     for word in words:
         assert word not in text, f"{what}: {word!r} in {answer.bytes[:3000]!r}"
     for token in re.findall(rb"[A-Za-z0-9_-]{40,}", answer.bytes):
+        if len(token) % 4 == 1:  # no base64 has such a length: a metric's name
+            continue
         raw = urlsafe_b64decode(token + b"=" * (-len(token) % 4))
         for hidden in (*words, *ids):
             assert hidden not in raw.lower(), f"{what}: in {token!r}"
@@ -279,7 +282,7 @@ def _expected(client: Client, method: str, path: str, kind: str) -> set[int]:
         return {201} if path == "/v1/links" else {403}
     if path == "/v1/links":
         return {201} if role is Role.OPERATOR else {403}
-    if path == "/metrics":
+    if path in ("/metrics", "/metrics/domains"):
         return {200} if role is Role.OPERATOR else {403}
     if path in ("/v1/messages/{id:path}", "/message/{id}"):
         return {200} if kind in SEES[role] else {404}
