@@ -31,6 +31,8 @@ from tests.crash.figures import Clock, tell
 from tests.crash.replay import Replay, Told, differences, fates, old_log, take_all, told
 from tests.crash.trials import Trials, said_by_child
 
+pytestmark = pytest.mark.integration
+
 PAGE = 4096
 STARTS = 4  # of trackd, of which the last must go on
 WHOLE = "journal"  # damage that concerns all of it

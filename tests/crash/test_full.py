@@ -28,6 +28,8 @@ from tests.integration.milter_client import Mta
 from tests.integration.parts import Program, answers, wait_until
 from tests.unit.query.serving import served
 
+pytestmark = pytest.mark.integration
+
 SMALL = 2 << 20
 EXT4 = 8 << 20
 

@@ -18,6 +18,8 @@ from tests.crash.figures import tell
 from tests.unit.query.conftest import row
 from tests.unit.query.hooks.receiver import SECRET_TEXT, Got, Receiver, is_signed
 
+pytestmark = pytest.mark.integration
+
 QUICK = (
     "from query.hooks import outcome; outcome.FIRST_S = 0.05; outcome.FACTOR = 1.0;"
     "from query.hooks.main import main; main()"

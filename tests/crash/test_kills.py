@@ -24,6 +24,8 @@ from posttrail.errors import EX_TEMPFAIL
 from tests.crash.figures import Clock, tell
 from tests.crash.replay import WAIT_S, Piece, Replay, Told, differences, pieces
 
+pytestmark = pytest.mark.integration
+
 PIECE = 40  # lines written at once
 RATE = 2_000  # lines a second: what "load" means
 KILLS = 20  # in one replay

@@ -18,6 +18,8 @@ from tests.crash.figures import Clock, tell
 from tests.crash.replay import Replay
 from tests.unit.query.serving import Unix, served
 
+pytestmark = pytest.mark.integration
+
 LONGEST_S = 0.4  # from being ready to the kill
 BASE = "http://127.0.0.1:8025"
 

@@ -30,6 +30,8 @@ from tests.crash.figures import Clock, tell
 from tests.crash.replay import Replay, Told, differences, take_all, told
 from tests.crash.trials import Trials
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from journal.counters import BUCKETS_S, taken_ms
@@ -20,6 +21,8 @@ from posttrail.errors import PosttrailError
 from query.httpd.metrics import families, text
 from tests.crash.replay import WAIT_S, Piece, Replay, pieces, take_all
 from tests.unit.query.httpd.conftest import service
+
+pytestmark = pytest.mark.integration
 
 PARTS = 9
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]

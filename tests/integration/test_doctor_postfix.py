@@ -21,6 +21,8 @@ from query.doctor import mta
 from query.doctor.finding import Finding, State
 from query.doctor.place import Place, postfix_of
 
+pytestmark = pytest.mark.integration
+
 OURS = "{ unix:posttrail/milter.sock, default_action=accept, connect_timeout=2s, command_timeout=5s, content_timeout=5s }"
 OTHER = "{ inet:127.0.0.1:11332, default_action=tempfail }"
 SINKS = dict.fromkeys(("accepts", "greylists", "full", "unknown", "refuses"), 1)

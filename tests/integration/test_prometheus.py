@@ -19,6 +19,8 @@ from posttrail.demo import mails
 from posttrail.demo.stage import Stage, folder, free_port, stage
 from posttrail.errors import UnavailableError
 
+pytestmark = pytest.mark.integration
+
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 WAIT_S = 60.0
