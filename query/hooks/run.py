@@ -42,8 +42,15 @@ def execute(hook: Hook, call: Call) -> Outcome:
     if process.returncode == 0:
         return Outcome(ok=True)
     if process.returncode < 0:
-        return Outcome(said=f"killed by {signal.Signals(-process.returncode).name}")
+        return Outcome(said=f"killed by {_signal(-process.returncode)}")
     return Outcome(said=f"exit status {process.returncode}")
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"
 
 
 def environment(call: Call) -> dict[str, str]:

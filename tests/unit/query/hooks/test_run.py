@@ -52,6 +52,7 @@ def test_hostile_mail_is_on_standard_input_and_nowhere_else(
     [
         ("raise SystemExit(3)", "exit status 3"),
         ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+        ("import os; os.kill(os.getpid(), 40)", "killed by signal 40"),
     ],
 )
 def test_a_command_that_fails_is_not_taken(source: str, said: str) -> None:
