@@ -16,6 +16,7 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 from typing import Final
 
+from journal import keys
 from posttrail.hook import Hook
 from query.hooks import calls, deliver, run
 from query.hooks.outcome import Outcome, wait_s
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 IDLE_S: Final = 0.5
 FAILED_S: Final = 1.0
-HOUR_US: Final = 3_600_000_000
 PATIENCE_S: Final = 5.0
 
 Make = Callable[[Hook, Call], Outcome]
@@ -90,7 +90,7 @@ class Postman:
                 self.wake.clear()
                 continue
             try:
-                self._serve(call)
+                self._serve(call, place)
             finally:
                 with self._lock:
                     self._claimed.discard(call.id)
@@ -109,10 +109,11 @@ class Postman:
                     return call
             return None
 
-    def _serve(self, call: Call) -> None:
+    def _serve(self, call: Call, place: int) -> None:
         outcome = self._make(self._hook, call)
         change = self._change(call, outcome, _now_us())
         while True:
+            self._beats[place] = time.monotonic()  # what is in mind would go with the process
             try:
                 self._state.write(change, patience_s=PATIENCE_S)
                 return
@@ -135,7 +136,7 @@ class Postman:
         if outcome.gone:
             log.error("receiver wants nothing any more, hook is off name=%s", self._hook.name)
             return lambda db: calls.turn_off(db, number, error=outcome.said, now_us=now_us)
-        if due_us > call.made_us + self._hook.retry_hours * HOUR_US:
+        if due_us > call.made_us + self._hook.retry_hours * keys.HOUR_US:
             self.dead += 1
             log.warning(
                 "call is given up name=%s id=%s error=%s", self._hook.name, id, outcome.said

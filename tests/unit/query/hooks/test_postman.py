@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from posttrail.hook import Hook
-from query.hooks import calls, state
+from query.hooks import calls, postman, state
 from query.hooks.events import Names
 from query.hooks.outcome import FIRST_S, LONGEST_S, SPREAD, Outcome, wait_s
 from query.hooks.postman import Pace, Postman
@@ -168,6 +168,28 @@ def test_what_was_taken_is_not_made_again_while_it_cannot_be_written_down(
     assert office.made == ["a"]
 
 
+def test_who_waits_to_write_down_what_was_taken_is_not_stuck(
+    store: State, expected_log: ExpectedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watchdog would end the process, and the call would be made again."""
+    expected_log("state cannot be used, calls wait")
+    put(store, "a")
+    tried = threading.Semaphore(0)
+
+    def full(_db: sqlite3.Connection, _number: int, _id: str) -> None:
+        tried.release()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(calls, "taken", full)
+    monkeypatch.setattr(postman, "FAILED_S", 0.01)
+    with Office(store, lambda _: Outcome(ok=True)) as office:
+        assert tried.acquire(timeout=WAIT_S)
+        office.postman._beats = [time.monotonic() - 100]
+        for _ in range(2):
+            assert tried.acquire(timeout=WAIT_S)
+        assert office.postman.stuck_s() < 50
+
+
 def test_a_call_under_way_is_finished_at_the_end(store: State) -> None:
     put(store, "a", "b")
     begun, go_on = threading.Event(), threading.Event()
@@ -187,9 +209,9 @@ def test_a_call_under_way_is_finished_at_the_end(store: State) -> None:
 
 
 def test_a_thread_that_does_not_move_is_known() -> None:
-    postman = Postman(hook(timeout_s=3), 1, None)  # type: ignore[arg-type]  # it is not used
-    postman._beats = [time.monotonic() - 100, time.monotonic()]
-    assert 96 < postman.stuck_s() < 98
+    made = Postman(hook(timeout_s=3), 1, None)  # type: ignore[arg-type]  # it is not used
+    made._beats = [time.monotonic() - 100, time.monotonic()]
+    assert 96 < made.stuck_s() < 98
 
 
 def test_waits_grow_to_a_limit_and_are_not_all_the_same() -> None:
