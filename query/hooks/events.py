@@ -8,23 +8,22 @@ that share an address with it; where a token took the place of the address, for 
 row. Raises nothing.
 """
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from journal import keys
 from journal.address import fold
 from journal.placeholders import ANYWHERE, is_placeholder
 from journal.records import Message, Recipient, Status
+from journal.tokens import is_token
 
 DEFERRED: Final = "deferred"
 LATE_BOUNCE: Final = "late_bounce"
 SILENCE: Final = "silence"
 _FINAL: Final = frozenset({Status.DELIVERED, Status.FILTERED, Status.REJECTED, Status.ERROR})
 _TOKEN: Final = {int(status): status.token for status in Status}
-_HASHED: Final = re.compile(rb"hashed[0-9a-f]{16}")
-_DAY_US: Final = 86_400_000_000
 
 
 class Names(NamedTuple):
@@ -100,7 +99,7 @@ def is_erased(row: Recipient) -> bool:
 
 def _is_hashed(row: Recipient) -> bool:
     """Whether a token stands for its address, in a day that grew old."""
-    return any(name is not None and _HASHED.match(name) for name in row[:2])
+    return any(name is not None and is_token(name) for name in row[:2])
 
 
 def names_erased(message: Message) -> bool:
@@ -162,4 +161,4 @@ def _facts(message: Message, row: Recipient, mark: Mark, keyed: Keyed) -> Iterat
         return
     for queue_id in message.queue_ids:
         parts = (mark.kind.encode(), mark.names.final, b"%d" % done, queue_id)
-        yield Fact(done // _DAY_US, keyed.short(*parts))
+        yield Fact(done // keys.DAY_US, keyed.short(*parts))

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from journal import keys
 from journal.store import DamagedStoreError
 from posttrail import daemon
 from posttrail.config import Config
@@ -40,7 +41,7 @@ FORGET_S: Final = 3600.0
 STUCK_S: Final = 90.0
 """How long a call may take beyond its time limit: the resolver has one of its own."""
 STOP_S: Final = 10.0
-DEAD_US: Final = 7 * 86_400_000_000
+DEAD_US: Final = 7 * keys.DAY_US
 """How long calls that were given up are kept."""
 
 
