@@ -25,12 +25,12 @@ import time
 from pathlib import Path
 from typing import Final, NoReturn
 
-from milterd import callbacks, probe, transaction
+from milterd import callbacks, transaction
 from milterd.callbacks import Sink
 from milterd.metrics import Counters
 from milterd.recorder import Recorder
 from milterd.spool import SpoolWriter, size_bytes
-from posttrail import config, daemon, logs
+from posttrail import config, daemon, logs, milter_socket
 from posttrail.durable import make_directory
 from posttrail.errors import EX_USAGE, PosttrailError, UnavailableError
 
@@ -70,7 +70,7 @@ def _run(settings: config.Config, name: str, directory: Path) -> None:
     """From the locks to the last record."""
     os.umask(0o007)  # the socket is for the MTA's group, the spool for ours
     stop = daemon.Stop()
-    path = probe.socket_path(name)
+    path = milter_socket.socket_path(name)
     locks = [daemon.lock_file(file) for file in _lock_files(directory, path)]
     if path is None:
         log.warning("inet socket costs latency: each callback must reply socket=%s", name)
@@ -153,7 +153,7 @@ class Proof:
         now = time.monotonic()
         if now >= self._due:
             self._due = now + PROBE_S
-            before, self._answered = self._answered, probe.answers(self._name, ANSWER_S)
+            before, self._answered = self._answered, _answers(self._name)
             if before and not self._answered:
                 log.warning("own socket does not answer socket=%s seconds=%g", self._name, ANSWER_S)
         stalled_s = self._recorder.stalled_s()
@@ -161,6 +161,15 @@ class Proof:
         if self._stalled and not before:
             log.warning("recorder does not come round seconds=%.0f", stalled_s)
         return self._answered and not self._stalled
+
+
+def _answers(name: str) -> bool:
+    """Whether our socket answers as a milter: through libmilter, its pool and our callback."""
+    try:
+        milter_socket.negotiate(name, ANSWER_S)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class _Gauges:

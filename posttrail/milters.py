@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from posttrail.milter_socket import socket_path
 from posttrail.postconf import split
 
 LISTS: Final = ("smtpd_milters", "non_smtpd_milters")
@@ -126,13 +127,6 @@ def is_long(text: str, longest_s: int) -> bool:
     """Is a time of Postfix longer than that, or none at all?"""
     found = seconds(text)
     return not found or found > longest_s
-
-
-def socket_path(socket: str) -> Path | None:
-    """The path of a milter's Unix socket as posttrail.toml has it; None for inet and inet6."""
-    if socket.startswith(("inet:", "inet6:")):
-        return None
-    return Path(socket.removeprefix("unix:").removeprefix("local:"))
 
 
 def endpoint(socket: str, queue: Path) -> str:

@@ -1,20 +1,15 @@
 """Is the milter there, does it speak, and may the mail server reach it?
 
-The negotiation is the milter protocol's first step (SMFIC_OPTNEG, mfdef.h of libmilter): a length,
-``O``, then version, actions and steps. Nothing else is sent but SMFIC_QUIT, so that the milter
-records nothing. Raises nothing.
+Nothing is sent to it but a negotiation (``posttrail.milter_socket``). Raises nothing.
 """
 
-import os
-import re
 import shlex
-import socket
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from posttrail.milters import socket_path
+from posttrail import smtp_doors
+from posttrail.milter_socket import negotiate, socket_path
 from posttrail.postconf import Settings
 from query.doctor import access
 from query.doctor.access import Account, Entry
@@ -23,9 +18,6 @@ from query.doctor.names import check
 from query.doctor.place import POSTFIX, Place
 
 TIMEOUT_S: Final = 3.0
-VERSION: Final = 6
-_MOST: Final = 4096
-_INET: Final = re.compile(r"inet6?:(\d+)@\[?([^\]]+)\]?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,54 +39,13 @@ def gather(place: Place) -> Facts:
     folders = access.way(path) if path is not None else ()
     seen = access.entry(path) if path is not None else None
     try:
-        answer = negotiate(_connected(name, path))
+        answer = f"version {negotiate(name, TIMEOUT_S)}"
     except PermissionError as error:
         return Facts(name=name, socket=seen, folders=folders, error=str(error), denied=True)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         return Facts(name=name, socket=seen, folders=folders, error=why)
     return Facts(name=name, socket=seen, folders=folders, answer=answer)
-
-
-def _connected(name: str, path: Path | None) -> socket.socket:
-    if path is not None:
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.settimeout(TIMEOUT_S)
-        try:
-            made.connect(os.fspath(path))
-        except BaseException:
-            made.close()
-            raise
-        return made
-    found = _INET.fullmatch(name)
-    if found is None:
-        raise ValueError("is neither unix:PATH nor inet:PORT@HOST")
-    return socket.create_connection((found[2], int(found[1])), timeout=TIMEOUT_S)
-
-
-def negotiate(made: socket.socket) -> str:
-    """The version that the milter speaks; OSError or ValueError where it does not."""
-    with made:
-        body = struct.pack(">cIII", b"O", VERSION, 0x1FF, 0x1FFFFF)
-        made.sendall(struct.pack(">I", len(body)) + body)
-        (size,) = struct.unpack(">I", _exactly(made, 4))
-        if not 13 <= size <= _MOST:
-            raise ValueError(f"it answered with a packet of {size} bytes")
-        answer = _exactly(made, size)
-        if answer[:1] != b"O":
-            raise ValueError(f"it answered with the command {answer[:1]!r}")
-        made.sendall(struct.pack(">Ic", 1, b"Q"))
-        return f"version {struct.unpack_from('>I', answer, 1)[0]}"
-
-
-def _exactly(made: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        piece = made.recv(size - len(data))
-        if not piece:
-            raise ValueError("it closed the connection")
-        data += piece
-    return data
 
 
 def run(place: Place) -> list[Finding]:
@@ -170,8 +121,7 @@ def reached(
     if user is None:
         return this.unchecked("Postfix's user (mail_owner) is not known here")
     path = Path(facts.socket.path)
-    jailed = [f"{each.name}/{each.type}" for each in settings.services
-              if each.command in ("smtpd", "cleanup") and each.chroot == "y"]  # fmt: skip
+    jailed = smtp_doors.chrooted(settings)
     if jailed and queue not in path.parents:
         return this.problem(
             "chrooted services cannot see a socket outside of the queue directory",

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from posttrail import milters, smtp_doors
-from posttrail.milters import LISTS, TIMES, Milter, socket_path
+from posttrail.milter_socket import socket_path
+from posttrail.milters import LISTS, TIMES, Milter
 from posttrail.postconf import Service, Settings
 from posttrail.smtp_doors import handed_back, is_inner, passed_over
 from query.doctor import mta_sendmail

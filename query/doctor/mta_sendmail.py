@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from posttrail.errors import UnavailableError
-from posttrail.milters import socket_path
+from posttrail.milter_socket import socket_path
 from query.doctor.finding import Finding, Seen
 from query.doctor.names import check, checks
 from query.doctor.place import Place

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from posttrail import milters, smtp_doors
+from posttrail.milter_socket import socket_path
 from posttrail.milters import LISTS, TIMES
 from posttrail.postconf import Settings, split
 
@@ -143,7 +144,7 @@ def _notes(settings: Settings, ours: Ours) -> Iterator[str]:
 
 def _out_of_reach(settings: Settings, ours: Ours) -> Iterator[str]:
     """A chrooted service sees the queue directory only."""
-    path = milters.socket_path(ours.socket)
+    path = socket_path(ours.socket)
     services = smtp_doors.chrooted(settings)
     if path is not None and ours.queue not in path.parents and services:
         yield (

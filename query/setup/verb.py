@@ -15,9 +15,9 @@ from typing import Final
 
 import click
 
-from posttrail import milters
 from posttrail.cli import Globals
 from posttrail.errors import RefusedError, UnavailableError, UsageError
+from posttrail.milter_socket import socket_path
 from posttrail.postconf import Settings
 from posttrail.text import safe
 from query import export
@@ -230,7 +230,7 @@ def _other_mta(mta: str, socket: str, *, applies: bool, form: str) -> int:
 
 
 def _sendmail(socket: str) -> Iterator[str]:
-    path = milters.socket_path(socket)
+    path = socket_path(socket)
     spec = socket if path is None else f"local:{path}"
     yield "Sendmail: behind all other INPUT_MAIL_FILTER lines of sendmail.mc\n\n"
     yield f"INPUT_MAIL_FILTER(`posttrail', `S={spec}, F=, T=C:2s;S:5s;R:5s;E:5s')dnl\n\n"

@@ -5,7 +5,6 @@ end by the next --apply, and can be undone. Raises UnavailableError where mail d
 (main.cf is then as it was), SettingsError, OSError.
 """
 
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from dataclasses import replace as changed
 from pathlib import Path
 from typing import Final
 
-from posttrail import milters
+from posttrail import milter_socket, milters
 from posttrail.errors import UnavailableError
 from posttrail.milters import LISTS
 from posttrail.postconf import split
@@ -23,6 +22,7 @@ from query.setup.mailer import Mailer
 from query.setup.plan import Change, Ours
 from query.setup.proof import Proof, prove
 
+LISTENS_S: Final = 2.0
 SEEN_S: Final = 5.0
 TRIES: Final = 3
 """A process that began before the reload may still take a mail, by the old settings."""
@@ -170,15 +170,8 @@ def _proof(place: Place) -> Proof | None:
 
 def _listens(place: Place) -> bool:
     """Is anybody at the milter's socket?"""
-    path = milters.socket_path(place.ours.socket)
-    port, _, host = place.ours.socket.partition(":")[2].partition("@")
     try:
-        if path is None:
-            socket.create_connection((host.strip("[]") or "127.0.0.1", port), 2).close()
-        else:
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(2)
-                client.connect(str(path))
+        milter_socket.connect(place.ours.socket, LISTENS_S).close()
     except OSError:
         return False
     return True
