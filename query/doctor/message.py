@@ -1,8 +1,8 @@
 """A test message, sent and waited for: from the mail server's door to a row of the journal.
 
-By SMTP to the first port of Postfix on which anybody may send, else 127.0.0.1:25; where nobody
-answers there, by the command sendmail(1). Its Message-ID is looked for in the journal until the
-milter and the log have told of it, or the time is over. Raises nothing.
+By SMTP where this machine may send to Postfix (``smtp_doors.door``), else to 127.0.0.1:25; where
+nobody answers there, by the command sendmail(1). Its Message-ID is looked for in the journal until
+the milter and the log have told of it, or the time is over. Raises nothing.
 """
 
 import secrets
@@ -15,14 +15,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate
-from typing import Final, NamedTuple
+from typing import Final
 
 from journal.events import Source
 from journal.keys import MESSAGE_ID, id_text
 from journal.reader import Reader
 from journal.records import Message, Status
+from posttrail import smtp_doors
 from posttrail.errors import PosttrailError
-from posttrail.postconf import Service, Settings
+from posttrail.smtp_doors import Door
 from query.doctor.finding import Finding, Seen
 from query.doctor.names import check
 from query.doctor.place import POSTFIX, Place
@@ -30,18 +31,11 @@ from query.doctor.place import POSTFIX, Place
 SEND_S: Final = 10.0
 BOTH_S: Final = 5.0
 """A row is there: so long the other source may take to tell of it, and the outcome to come."""
-_AGAIN: Final = "posttrail doctor --only message --send"
 _LOOK_S: Final = 0.05
+_USUAL: Final = Door("127.0.0.1", 25)
 _RESERVE_S: Final = 1.0  # to tell the outcome before the time is over
 _LOG: Final = 1 << Source.LOG | 1 << Source.JOURNALD
 _MILTER: Final = 1 << Source.MILTER
-
-
-class Port(NamedTuple):
-    """Where to send."""
-
-    host: str
-    number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,26 +47,6 @@ class Arrived:
     status: str
     settled_s: float | None  # until the status was another than in_progress
     sources: int
-
-
-def port_of(service: Service) -> Port | None:
-    """Where a service of Postfix takes mail from anybody; None where it does not."""
-    is_plain = not any("wrappermode=yes" in each for each in service.arguments)
-    if service.type != "inet" or service.command not in ("smtpd", "postscreen") or not is_plain:
-        return None
-    host, colon, name = service.name.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") if colon else ""
-    try:
-        number = int(name) if name.isdecimal() else socket.getservbyname(name, "tcp")
-    except OSError:
-        return None
-    return Port(host if host not in ("", "0.0.0.0", "::", "*") else "127.0.0.1", number)
-
-
-def first_port(settings: Settings | None) -> Port:
-    """The first such port."""
-    found = map(port_of, settings.services if settings else ())
-    return next(filter(None, found), Port("127.0.0.1", 25))
 
 
 def mail(address: str, number: str) -> EmailMessage:
@@ -140,10 +114,11 @@ def decided(found: Arrived | None, how: str, waited_s: float, place: Place) -> F
 
 def _sent(place: Place, message: EmailMessage) -> str:
     """How it was handed over."""
-    address, port = place.send, first_port(place.postfix)
+    address = place.send
+    door = (smtp_doors.door(place.postfix) if place.postfix else None) or _USUAL
     limit = max(0.1, min(SEND_S, place.left_s() - _RESERVE_S))
     try:
-        client = smtplib.SMTP(port.host, port.number, timeout=limit)
+        client = smtplib.SMTP(door.host, door.port, timeout=limit)
     except OSError:
         subprocess.run(
             _sendmail(place, address), input=message.as_bytes(), check=True, timeout=limit,
@@ -152,7 +127,7 @@ def _sent(place: Place, message: EmailMessage) -> str:
         return "by the command sendmail"
     with client:
         client.sendmail(address, [address], message.as_bytes())
-    return f"by SMTP to {port.host}:{port.number}"
+    return f"by SMTP to {door.host}:{door.port}"
 
 
 def _sendmail(place: Place, address: str) -> Sequence[str]:

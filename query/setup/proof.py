@@ -12,7 +12,6 @@ import re
 import smtplib
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
@@ -20,25 +19,12 @@ from typing import Any, Final
 
 from posttrail import smtp_doors
 from posttrail.errors import PosttrailError
-from posttrail.postconf import Service, Settings, program
+from posttrail.postconf import Settings, program
+from posttrail.smtp_doors import Door
 
 WAIT_S: Final = 30.0
 _POLL_S: Final = 0.1
 _QUEUED: Final = re.compile(rb"queued as ([0-9A-Za-z]+)")
-_PORTS: Final = {"smtp": 25}
-_EVERYWHERE: Final = frozenset({"all", "loopback-only", "localhost"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """Where the test mail goes in."""
-
-    host: str
-    port: int  # 0: sendmail(1)
-    asks_us: bool = True  # with posttrail in the lists of main.cf
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}" if self.port else "sendmail(1)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,72 +34,34 @@ class Proof:
     flows: bool
     said: str  # the server's reply, or what went wrong
     queue_id: str | None = None
-    message_id: str | None = None  # None: the milter is not asked there
-
-
-def doors(settings: Settings) -> Iterator[Door]:
-    """The services that take SMTP in the clear from loopback, then sendmail(1)."""
-    for service in settings.services:
-        name = f"{service.name}/{service.type}"
-        if service.type != "inet" or service.command not in ("smtpd", "postscreen"):
-            continue
-        number = _port(service)
-        if number and settings.get("smtpd_tls_wrappermode", name) != "yes":
-            own = settings.overrides.get(name, {})
-            asks = "smtpd_milters" not in own and not smtp_doors.passed_over(settings, name)
-            host = service.name.rpartition(":")[0].strip("[]") or _interface(settings)
-            yield Door(host=host, port=number, asks_us=asks)
-    yield Door(host="", port=0)
-
-
-def door(settings: Settings) -> Door:
-    """The best of them: port 25, else the first that asks posttrail."""
-    found = list(doors(settings))
-    wanted: tuple[Callable[[Door], bool], ...] = (
-        lambda each: each.port == 25 and each.asks_us,
-        lambda each: each.asks_us,
-    )
-    return next(each for fits in wanted for each in found if fits(each))
-
-
-def _port(service: Service) -> int:
-    """0 for one whose name says that it wants a login."""
-    name = service.name.rpartition(":")[2]
-    return _PORTS.get(name, int(name) if name.isdecimal() and name not in ("465", "587") else 0)
-
-
-def _interface(settings: Settings) -> str:
-    names = settings.words("inet_interfaces")
-    if not names or _EVERYWHERE & set(names):
-        return "127.0.0.1"
-    return next((name for name in names if name.startswith("127.")), names[0])
+    message_id: str | None = None  # None: it was not taken
 
 
 def nobody(settings: Settings) -> str:
     """The address whose mail Postfix throws away, where it is local."""
     local = settings.get("double_bounce_sender") or "double-bounce"
     names = (each for each in settings.words("mydestination") if not set(each) & set(":/$"))
-    domain = next(names, f"[{_interface(settings)}]")
+    domain = next(names, f"[{smtp_doors.interface(settings)}]")
     return f"{local.partition('@')[0]}@{domain}"
 
 
 def prove(settings: Settings, directory: str, recipient: str = "") -> Proof:
     """Send a mail, to ``recipient`` instead of nobody; wait until the queue has done with it."""
-    place, to = door(settings), recipient or nobody(settings)
+    place, to = smtp_doors.door(settings), recipient or nobody(settings)
     mail = message(to)
+    where = f"{place.host}:{place.port}" if place else "sendmail(1)"
     try:
-        reply = _send(place, to, mail) if place.port else _submit(directory, to, mail)
+        reply = _send(place, to, mail) if place else _submit(directory, to, mail)
+        found, said = _QUEUED.search(reply), reply.decode("ascii", "replace")
+        queue_id = found[1].decode() if found else None
+        stuck = "" if found is None and place else _stuck(directory, queue_id, to)
     except (OSError, PosttrailError, smtplib.SMTPException, subprocess.SubprocessError) as error:
-        return Proof(flows=False, said=f"{place}: {_words(error)}")
-    found, said = _QUEUED.search(reply), reply.decode("ascii", "replace")
-    queue_id = found[1].decode() if found else None
-    message_id = mail["Message-ID"].strip("<>") if place.asks_us else None
-    stuck = "" if found is None and place.port else _stuck(directory, queue_id, to)
+        return Proof(flows=False, said=f"{where}: {_words(error)}")
     return Proof(
         flows=not stuck,
         said=f"{said}, {stuck}" if stuck else said,
         queue_id=queue_id,
-        message_id=message_id,
+        message_id=mail["Message-ID"].strip("<>"),
     )
 
 

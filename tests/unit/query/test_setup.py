@@ -1,14 +1,15 @@
 """What setup would change, over settings that a Postfix may have."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from posttrail.errors import UnavailableError
 from posttrail.postconf import Service, Settings
-from query.setup import kept
+from query.setup import kept, proof
 from query.setup.plan import Ours, Plan, plan
-from query.setup.proof import door, nobody
+from query.setup.proof import nobody, prove
 from query.setup.work import back
 
 QUEUE = Path("/var/spool/postfix")
@@ -138,29 +139,6 @@ def test_the_way_back_from_a_filter_is_named_with_its_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("services", "where"),
-    [
-        ([], "sendmail(1)"),
-        ([("smtp", {}), ("submission", {})], "127.0.0.1:25"),
-        ([("submission", {}), ("465", {}), ("2525", {})], "127.0.0.1:2525"),
-        ([("127.0.0.2:2525", {"receive_override_options": "no_milters"}), ("smtp", {})], "127.0.0.1:25"),
-        ([("smtps", {}), ("2465", {"smtpd_tls_wrappermode": "yes"})], "sendmail(1)"),
-    ],
-)  # fmt: skip
-def test_the_test_mail_goes_where_loopback_may_send(
-    services: list[tuple[str, dict[str, str]]], where: str
-) -> None:
-    settings = Settings(
-        main={"inet_interfaces": "all"},
-        services=tuple(
-            Service(name, "inet", "n", "-", "n", "-", "smtpd", ()) for name, _ in services
-        ),
-        overrides={f"{name}/inet": own for name, own in services if own},
-    )
-    assert str(door(settings)) == where
-
-
-@pytest.mark.parametrize(
     ("main", "address"),
     [
         ({"mydestination": "hash:/etc/x, $mydomain, mx.example.com"}, "double-bounce@mx.example.com"),
@@ -170,6 +148,18 @@ def test_the_test_mail_goes_where_loopback_may_send(
 )  # fmt: skip
 def test_the_test_mail_is_for_nobody(main: dict[str, str], address: str) -> None:
     assert nobody(Settings(main=main)) == address
+
+
+def test_a_queue_that_cannot_be_asked_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(*command: object, **_: object) -> None:
+        raise subprocess.TimeoutExpired(["postqueue"], 30)
+
+    monkeypatch.setattr(proof, "_submit", lambda *_: b"taken by sendmail(1)")
+    monkeypatch.setattr(proof, "program", lambda name: name)
+    monkeypatch.setattr(subprocess, "run", hangs)
+    found = prove(Settings(main={"mydestination": "a.example"}), "/etc/postfix")
+    assert not found.flows
+    assert found.said == "sendmail(1): Command '['postqueue']' timed out after 30 seconds"
 
 
 def test_a_record_that_others_may_write_is_not_believed(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from query.doctor.access import Entry
 from query.doctor.daemons import Program
 from query.doctor.finding import State
 from query.doctor.holders import holder, holder_in
-from query.doctor.message import Arrived, Port
+from query.doctor.message import Arrived
 from query.doctor.permissions import Rule, judged
 from query.doctor.place import Place
 
@@ -231,29 +231,6 @@ def test_damage_is_named_with_its_first_sentence() -> None:
 
 def service(name: str, command: str = "smtpd", *arguments: str) -> Service:
     return Service(name, "inet", "n", "-", "n", "-", command, arguments)
-
-
-@pytest.mark.parametrize(
-    ("seen", "port"),
-    [
-        (service("smtp"), Port("127.0.0.1", 25)),
-        (service("smtp", "postscreen"), Port("127.0.0.1", 25)),
-        (service("192.0.2.5:2525"), Port("192.0.2.5", 2525)),
-        (service("[::1]:25"), Port("::1", 25)),
-        (service("0.0.0.0:26"), Port("127.0.0.1", 26)),
-        (service("smtps", "smtpd", "-o", "smtpd_tls_wrappermode=yes"), None),
-        (service("qmqp", "qmqpd"), None),
-        (service("no-such-service-name"), None),
-    ],
-)
-def test_where_a_mail_can_be_handed_over(seen: Service, port: Port | None) -> None:
-    assert message.port_of(seen) == port
-
-
-def test_the_first_open_port_is_taken_and_25_without_postfix() -> None:
-    settings = Settings(main={}, services=(service("qmqp", "qmqpd"), service("127.0.0.1:2525")))
-    assert message.first_port(settings) == Port("127.0.0.1", 2525)
-    assert message.first_port(None) == Port("127.0.0.1", 25)
 
 
 def test_what_became_of_the_message() -> None:
