@@ -18,6 +18,8 @@ from posttrail.postconf import split
 LISTS: Final = ("smtpd_milters", "non_smtpd_milters")
 TIMES: Final = {"connect": "2s", "command": "5s", "content": "5s"}
 """How long our milter may be waited for; Postfix's own limits are 30, 30 and 300 s."""
+LONGEST_S: Final = 10
+"""A milter that hangs holds each session so long; what is not longer is left as it is."""
 _SETTINGS: Final = ", ".join(
     ("default_action=accept", *(f"{each}_timeout={time}" for each, time in TIMES.items()))
 )
@@ -123,10 +125,10 @@ def seconds(text: str) -> int | None:
     return int(number) * _UNITS[unit] if number.isdecimal() else None
 
 
-def is_long(text: str, longest_s: int) -> bool:
-    """Is a time of Postfix longer than that, or none at all?"""
+def is_long(text: str) -> bool:
+    """Is a time of Postfix longer than LONGEST_S, or none at all?"""
     found = seconds(text)
-    return not found or found > longest_s
+    return not found or found > LONGEST_S
 
 
 def endpoint(socket: str, queue: Path) -> str:

@@ -12,16 +12,13 @@ from typing import Final
 
 from posttrail import milters, smtp_doors
 from posttrail.milter_socket import socket_path
-from posttrail.milters import LISTS, TIMES, Milter
+from posttrail.milters import LISTS, LONGEST_S, TIMES, Milter
 from posttrail.postconf import Service, Settings
 from posttrail.smtp_doors import handed_back, is_inner, passed_over
 from query.doctor import mta_sendmail
 from query.doctor.finding import Check, Finding, Seen
 from query.doctor.names import check, checks
 from query.doctor.place import EXIM, POSTFIX, SENDMAIL, Place
-
-LONGEST_S: Final = 10
-"""A milter that hangs holds each session so long; Postfix's own limits are 30, 30 and 300 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +129,7 @@ def default_action(view: View) -> Finding:
     this = check("milter-default-action")
     wrong, mend = [], []
     for name, ours in _everywhere(view):
-        action = ours.own.get("default_action") or view.settings.get("milter_default_action")
+        action = ours.setting("default_action", view.settings.get("milter_default_action"))
         if action != "accept":
             wrong.append(Seen(name, f"default_action={action}: {ours.text}"))
             mend.append(_mended(view, name, ours))
@@ -260,14 +257,10 @@ def _everywhere(view: View) -> Iterator[tuple[str, Milter]]:
 def _long(view: View, ours: Milter) -> dict[str, str]:
     """The timeouts of our entry that are too long."""
     times = {
-        each: ours.own.get(f"{each}_timeout") or view.settings.get(f"milter_{each}_timeout")
+        each: ours.setting(f"{each}_timeout", view.settings.get(f"milter_{each}_timeout"))
         for each in TIMES
     }
-    return {
-        each: text
-        for each, text in times.items()
-        if (milters.seconds(text) or LONGEST_S + 1) > LONGEST_S
-    }
+    return {each: text for each, text in times.items() if milters.is_long(text)}
 
 
 def _mended(view: View, where: str, ours: Milter) -> str:

@@ -13,19 +13,18 @@ from typing import Final
 
 from posttrail.errors import UnavailableError
 from posttrail.milter_socket import socket_path
+from posttrail.milters import LONGEST_S
 from query.doctor.finding import Finding, Seen
 from query.doctor.names import check, checks
 from query.doctor.place import Place
 from query.trace import sendmail_cf
 
 MC: Final = "/etc/mail/sendmail.mc"
-LONGEST_S: Final = 10
 _X: Final = re.compile(r"^X([^,\s]+)\s*,(.*)$", re.MULTILINE)
 _FILTERS: Final = re.compile(r"^O\s*InputMailFilters\s*=\s*(.*)$", re.MULTILINE)
 _TIME: Final = re.compile(r"([CSRE]):(\d+)([smhd]?)")
 _DEFAULT_S: Final = {"C": 300, "S": 10, "R": 10, "E": 300}
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_MC: Final = "INPUT_MAIL_FILTER(`{name}', `S={socket}, F=, T=C:2s;S:5s;R:5s;E:5s')dnl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +87,16 @@ def decide(text: str, socket: str, path: str) -> list[Finding]:
     return [*applied.values(), *others]
 
 
+def written(name: str, socket: str) -> str:
+    """The line of sendmail.mc for our milter: mail flows without it, and does not wait long."""
+    path = socket_path(socket)
+    where = socket if path is None else f"local:{path}"
+    return f"INPUT_MAIL_FILTER(`{name}', `S={where}, F=, T=C:2s;S:5s;R:5s;E:5s')dnl"
+
+
 def mended(name: str, socket: str) -> tuple[str, ...]:
     """Commands that make our line of sendmail.mc the last, and as it should be."""
-    line = shlex.quote(_MC.format(name=name, socket=socket))
+    line = shlex.quote(written(name, socket))
     known = shlex.quote(f"/^INPUT_MAIL_FILTER(`{name}'/d")
     return (
         f"sed -i {known} {MC}",

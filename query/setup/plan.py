@@ -15,8 +15,6 @@ from posttrail.milters import LISTS, TIMES
 from posttrail.postconf import Settings, split
 
 YES: Final = "yes"
-LONGEST_S: Final = 10
-"""A timeout of our entry that is not longer is left as it is."""
 _SWITCHES: Final = {
     "enable_long_queue_ids": "a short queue id comes again for other mail",
     "smtpd_client_port_logging": "a refusal in the log is joined to the milter's by the port",
@@ -112,7 +110,7 @@ def _is_good(settings: Settings, word: str) -> bool:
     times = (
         asked.setting(f"{each}_timeout", settings.get(f"milter_{each}_timeout")) for each in TIMES
     )
-    return action == "accept" and not any(milters.is_long(each, LONGEST_S) for each in times)
+    return action == "accept" and not any(milters.is_long(each) for each in times)
 
 
 def _switches(settings: Settings, written: Mapping[str, str]) -> Iterator[Change]:

@@ -17,10 +17,10 @@ import click
 
 from posttrail.cli import Globals
 from posttrail.errors import RefusedError, UnavailableError, UsageError
-from posttrail.milter_socket import socket_path
 from posttrail.postconf import Settings
 from posttrail.text import safe
 from query import export
+from query.doctor import mta_sendmail
 from query.doctor.place import EXIM, POSTFIX, SENDMAIL, mta_of
 from query.options import text_or_json
 from query.setup import kept, plan, work
@@ -230,10 +230,8 @@ def _other_mta(mta: str, socket: str, *, applies: bool, form: str) -> int:
 
 
 def _sendmail(socket: str) -> Iterator[str]:
-    path = socket_path(socket)
-    spec = socket if path is None else f"local:{path}"
     yield "Sendmail: behind all other INPUT_MAIL_FILTER lines of sendmail.mc\n\n"
-    yield f"INPUT_MAIL_FILTER(`posttrail', `S={spec}, F=, T=C:2s;S:5s;R:5s;E:5s')dnl\n\n"
+    yield f"{mta_sendmail.written('posttrail', socket)}\n\n"
     yield "then make sendmail.cf of it and restart Sendmail. posttrail changes nothing here.\n"
 
 

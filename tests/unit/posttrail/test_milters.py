@@ -80,4 +80,4 @@ def test_references_are_followed_and_a_circle_is_not() -> None:
     ("text", "long"), [("10s", False), ("11", True), ("1m", True), ("", True), ("0s", True)]
 )
 def test_a_time_that_is_none_counts_as_long(text: str, long: bool) -> None:
-    assert milters.is_long(text, 10) is long
+    assert milters.is_long(text) is long

@@ -8,6 +8,7 @@ import pytest
 from query.doctor import mta_sendmail
 from query.doctor.finding import State
 
+MANUAL = (Path(__file__).parents[4] / "docs/operating.md").read_text()
 SOCKET = "unix:/run/posttrail/milter.sock"
 LINE = "Xposttrail, S=local:/run/posttrail/milter.sock, F=, T=C:2s;S:5s;R:5s;E:5s\n"
 CF = "O InputMailFilters={}\n" + LINE
@@ -56,7 +57,7 @@ def test_the_commands_leave_one_line_of_ours_behind_all_others(tmp_path: Path) -
     file.write_text(old + other + "MAILER(`smtp')dnl\n")
     for command in mta_sendmail.mended("posttrail", SOCKET)[:2]:
         subprocess.run(command.replace(mta_sendmail.MC, str(file)), shell=True, check=True)
-    ours = f"INPUT_MAIL_FILTER(`posttrail', `S={SOCKET}, F=, T=C:2s;S:5s;R:5s;E:5s')dnl\n"
+    ours = next(line for line in MANUAL.splitlines(True) if line.startswith("INPUT_MAIL_FILTER"))
     assert file.read_text() == other + "MAILER(`smtp')dnl\n" + ours
 
 
