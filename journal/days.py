@@ -185,44 +185,6 @@ def quarantine(directory: Path, name: str) -> None:
     log.error("journal is damaged, a part was put aside part=%s as=%s", name, bad)
 
 
-class Touching:
-    """The file that names the environments whose pages the writer may be touching."""
-
-    def __init__(self, directory: Path, gid: int | None) -> None:
-        self._path = directory / "TOUCHING"
-        self._names: set[str] = set()
-        self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, store.DATA_MODE)
-        store.set_owner(self._path, store.DATA_MODE, gid)
-        text = os.pread(self._handle, 1 << 20, 0).decode("ascii", "replace")
-        named = {name for name in text.split() if is_part(name)}
-        self.suspects = sorted(named)
-
-    def add(self, name: str) -> None:
-        """To be called before an environment is opened."""
-        if name not in self._names:
-            self._write(self._names | {name})
-
-    def discard(self, names: set[str]) -> None:
-        """To be called after environments were closed in order."""
-        if self._names & names:
-            self._write(self._names - names)
-
-    def _write(self, names: set[str]) -> None:
-        # In place: what must survive is the end of this process, not of the machine, and
-        # the directory's mtime stays what it is (readers look at it).
-        text = "".join(f"{name}\n" for name in sorted(names)).encode()
-        try:
-            os.ftruncate(self._handle, 0)
-            os.pwrite(self._handle, text, 0)
-        except OSError as error:
-            raise DiskFullError(self._path, error.strerror or "cannot be written") from error
-        self._names = names
-
-    def close(self) -> None:
-        """What is still named stays named: it was found damaged."""
-        os.close(self._handle)
-
-
 def survives(work: Callable[[], object]) -> bool:
     """Whether a child process comes through ``work`` alive and without damage found."""
     sys.stdout.flush()

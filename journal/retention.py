@@ -39,6 +39,15 @@ def oversize(
     return found
 
 
+def beyond(directory: Path, present: list[int], cap_bytes: int, protected: int) -> list[int]:
+    """Those of the days that must go, by what is on disk: see ``oversize``."""
+    whole = size_of(directory)
+    if whole <= cap_bytes:
+        return []
+    sizes = [(day, size_of(directory / day_name(day))) for day in present]
+    return oversize(sizes, cap_bytes, whole, protected)
+
+
 def size_of(path: Path) -> int:
     """Bytes on disk of a directory with all in it; what vanishes meanwhile has none."""
     total = 0
@@ -121,3 +130,18 @@ def expired_bad(directory: Path, today: int, keep_days: int) -> list[str]:
         if day is not None and day <= today - keep_days:
             found.append(path.name)
     return sorted(found)
+
+
+def leftovers(directory: Path) -> list[str]:
+    """What damage or a crash left in the journal's folder, which nobody reads any more."""
+    marks = (days.BAD, days.GONE, days.NEW)
+    return sorted(path.name for path in directory.iterdir() if path.name.startswith(marks))
+
+
+def remove_leftover(directory: Path, name: str) -> None:
+    """Remove one of them. Raises OSError."""
+    path = directory / name
+    if path.is_dir():
+        remove(directory, name)
+    else:
+        path.unlink()

@@ -35,13 +35,17 @@ def age(bench: Bench, _wanted: Mapping[str, Any], _files: Files) -> Steps:
     least = settings.mta.queue_lifetime_days + LEAST_DAYS
     counts, hashes = settings.journal.counts_after_days, settings.journal.hash_after_days
     done = {"counted": 0, "hashed": 0}
-    for name in bench.writer.day_names:
+    for name in bench.writer.days.names:
         old = today - (parse_day(name) or 0)
         if counts and old >= max(counts, least):
-            if not bench.writer.is_marked(name, keys.COUNTED):
+            if not bench.writer.forgetting.is_marked(name, keys.COUNTED):
                 yield from _strip(bench, name)
                 done["counted"] += 1
-        elif hashes and old >= max(hashes, least) and not bench.writer.is_marked(name, keys.HASHED):
+        elif (
+            hashes
+            and old >= max(hashes, least)
+            and not bench.writer.forgetting.is_marked(name, keys.HASHED)
+        ):
             yield from _hash(bench, name)
             done["hashed"] += 1
     if done["counted"] or done["hashed"]:
@@ -58,8 +62,8 @@ def _settle(bench: Bench) -> None:
 
 def _strip(bench: Bench, name: str) -> Steps:
     _settle(bench)
-    bench.writer.mark(name, keys.COUNTED, done=False)
-    while bench.writer.strip(name, KEYS):
+    bench.writer.forgetting.mark(name, keys.COUNTED, done=False)
+    while bench.writer.forgetting.strip(name, KEYS):
         yield {"doing": "counts", "name": name}
     yield from _finish(bench, name, keys.COUNTED)
     return {}
@@ -67,12 +71,12 @@ def _strip(bench: Bench, name: str) -> Steps:
 
 def _hash(bench: Bench, name: str) -> Steps:
     _settle(bench)
-    bench.writer.mark(name, keys.HASHED, done=False)
+    bench.writer.forgetting.mark(name, keys.HASHED, done=False)
     after = b""
-    while stored := bench.writer.stored(name, after, CHUNK):
+    while stored := bench.writer.committed.stored(name, after, CHUNK):
         _settle(bench)
         for key, _ in stored:
-            record = bench.writer.at(name, key)
+            record = bench.writer.committed.at(name, key)
             if record is not None:
                 new = bench.writer.forget.record(record)
                 if new is not record:
@@ -87,6 +91,6 @@ def _hash(bench: Bench, name: str) -> Steps:
 def _finish(bench: Bench, name: str, mark: bytes) -> Steps:
     yield {"doing": "compact", "name": name}
     with daemon.patience(COMPACT_S):
-        bench.writer.compact(name)
-    bench.writer.mark(name, mark, done=True)
+        bench.writer.days.compact(name)
+    bench.writer.forgetting.mark(name, mark, done=True)
     return {}

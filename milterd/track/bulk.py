@@ -258,7 +258,7 @@ class Import:
         self.summary.rows = self._correlator.rows - self._before[1]
         self._commits += 1
         if self._commits % RECYCLE_COMMITS == 0:
-            self._writer.recycle()
+            self._writer.days.recycle()
 
     def _cover(self) -> None:
         if self.summary.first_us:
@@ -284,7 +284,7 @@ class Import:
         """The rows of the period, by status, as the journal has them now."""
         summary = self.summary
         if summary.newest_us:
-            counted = self._writer.rows(summary.oldest_us, summary.newest_us)
+            counted = self._writer.committed.rows(summary.oldest_us, summary.newest_us)
             summary.statuses = {
                 status.token: counted[status] for status in Status if counted.get(status)
             }

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from journal import retention
 from journal.forget import Forget
 from journal.records import Record
 from milterd import spool
@@ -43,7 +44,7 @@ def erase(bench: Bench, wanted: Mapping[str, Any], _files: Files) -> Steps:
     if wanted.get("dry_run"):
         known = bench.writer.forget.erased.with_address(raw, now_us, delimiters)
         return (yield from _Count(bench, Forget(known)).steps())
-    bench.writer.begin_erasure(raw, now_us, delimiters)
+    bench.writer.forgetting.begin(raw, now_us, delimiters)
     return (yield from resumed(bench, {}, ()))
 
 
@@ -52,7 +53,7 @@ def resumed(bench: Bench, _wanted: Mapping[str, Any], _files: Files) -> Steps:
     begun = [entry.address for entry in bench.writer.forget.erased.open]
     done = yield from _Erase(bench).steps()
     if not done["left"]:
-        bench.writer.end_erasure(begun)
+        bench.writer.forgetting.end(begun)
     log.info(
         "erased addresses=%d records=%d rows=%d spooled=%d left=%d",
         len(begun), done["records"], done["rows"], done["spooled"], len(done["left"]),
@@ -79,9 +80,9 @@ class _Work:
 
     def _days(self, change: Callable[[list[tuple[Record, Record]]], None]) -> Steps:
         """Look at all records; ``change`` gets those that name somebody, old and new."""
-        for name in self._writer.day_names:
+        for name in self._writer.days.names:
             after, touched = b"", 0
-            while stored := self._writer.stored(name, after, CHUNK):
+            while stored := self._writer.committed.stored(name, after, CHUNK):
                 pairs = self._pairs([record for _, record in stored])
                 if pairs:
                     change(pairs)
@@ -128,13 +129,13 @@ class _Erase(_Work):
         self._bench.correlator.forget()
         yield from self._days(self._rewrite)
         self._contexts()
-        for name in self._writer.day_names:
+        for name in self._writer.days.names:
             yield self._told("compact", name)
             with daemon.patience(COMPACT_S):
-                if not self._writer.compact(name):
+                if not self._writer.days.compact(name):
                     self._left(f"{name}: this file system cannot exchange files, old pages stay")
         yield self._told("compact", "state")
-        if not self._writer.compact_state():
+        if not self._writer.days.compact_state():
             self._left("state: this file system cannot exchange files, old pages stay")
         self._sweep()
         self._aside()
@@ -174,9 +175,9 @@ class _Erase(_Work):
 
     def _sweep(self) -> None:
         """What was put aside as damaged cannot be read, so it goes as a whole."""
-        for name in self._writer.leftovers():
+        for name in retention.leftovers(self._writer.directory):
             try:
-                self._writer.remove_leftover(name)
+                retention.remove_leftover(self._writer.directory, name)
                 self.done["removed"].append(name)
             except OSError as error:
                 self._left(f"{name}: {error.strerror}")

@@ -127,7 +127,7 @@ def _here(
     summary = job.summary
     if summary.messages and not summary.interrupted:
         for day in range(day_of(summary.first_us), day_of(summary.last_us) + 1):
-            writer.compact(day_name(day))
+            writer.days.compact(day_name(day))
     yield summary
 
 

@@ -30,7 +30,7 @@ def task(bench: Bench, options: Mapping[str, Any], _files: Files) -> Steps:
         yield {"what": name, "share": number / len(wanted)}
         rows = None
         if not dry and name == day_name(day):
-            rows = writer.drop(day)
+            rows = writer.days.drop(day)
         elif not dry:
             retention.remove(writer.directory, name)
         dropped.append({"name": name, "bytes": size, "rows": rows})

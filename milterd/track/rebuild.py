@@ -112,7 +112,7 @@ class Rebuilding:
         self._save()
         self._bench.correlator.evict(0)  # what is in memory may be of what is lost
         if aside:
-            writer.put_aside(self._day)
+            writer.days.put_aside(self._day)
         bad = sorted(writer.directory.glob(f"{days.BAD}{self._name}*"), reverse=True)
         for path in bad:
             with (path / TRIED).open("ab") as file:
@@ -142,7 +142,7 @@ class Rebuilding:
 
     def _note_known(self) -> None:
         """The queue ids of what the day has already."""
-        for message_id, body in self._bench.writer.bodies(self._day):
+        for message_id, body in self._bench.writer.committed.bodies(self._day):
             if codec.merged_into(message_id, body) is None:
                 message = codec.decode_message(message_id, body)
                 self._known.update(map(hash, message.queue_ids))
@@ -150,7 +150,7 @@ class Rebuilding:
     def _adopt(self, salvage: Salvage, name: str) -> Iterator[Told]:
         """Take over the records that can be read; first those nothing newer is known of."""
         writer = self._bench.writer
-        fresh = not any(True for _ in writer.bodies(self._day))
+        fresh = not any(True for _ in writer.committed.bodies(self._day))
         later: list[bytes] = []
         for number, key in enumerate(sorted(salvage.records), 1):
             message_id = self._day.to_bytes(2, "big") + key
@@ -161,13 +161,13 @@ class Rebuilding:
             except DamagedRecordError:
                 continue
             if record is None:
-                if into is not None and not writer.has(message_id):
+                if into is not None and not writer.committed.has(message_id):
                     self._leads[message_id] = into
             elif salvage.is_newest(key) and self._is_new(record, fresh=fresh):
                 writer.adopt(record)
                 self._known.update(map(hash, record.message.queue_ids))
                 self._counts["salvaged"] += 1
-            elif not writer.has(message_id):
+            elif not writer.committed.has(message_id):
                 later.append(key)
             if number % ADOPTED_A_COMMIT == 0:
                 writer.commit()
@@ -189,7 +189,7 @@ class Rebuilding:
             return fresh
         if any(hash(queue_id) in self._known for queue_id in ids):
             return False
-        return fresh or not self._bench.writer.has(record.id)
+        return fresh or not self._bench.writer.committed.has(record.id)
 
     def _join(self, record: Record) -> None:
         """Give a record's events to the message that has some of them already."""
@@ -238,7 +238,7 @@ class Rebuilding:
         correlator.evict(OPEN_MOST)
         self._commits += 1
         if self._commits % 4 == 0:
-            writer.recycle()  # what was touched does not stay in memory
+            writer.days.recycle()  # what was touched does not stay in memory
 
     # -- what is missing ------------------------------------------------------------------------
 
@@ -247,10 +247,10 @@ class Rebuilding:
         writer = self._bench.writer
         day = self._day.to_bytes(2, "big")
         ids = {day + key for salvage in salvages for key in salvage.ids()}
-        missing = {message_id for message_id in ids if not writer.has(message_id)}
+        missing = {message_id for message_id in ids if not writer.committed.has(message_id)}
         for message_id in list(missing):
             into = self._leads.get(message_id)
-            if into is not None and writer.has(into):
+            if into is not None and writer.committed.has(into):
                 writer.lead(message_id, into)
                 missing.discard(message_id)
         if missing:
@@ -271,7 +271,7 @@ class Rebuilding:
         self._counts["lost_links"] = len(missing - indexed)  # merged into others, who knows which
         missing &= indexed
         writer = self._bench.writer
-        for message_id, body in writer.bodies(self._day):
+        for message_id, body in writer.committed.bodies(self._day):
             if message_id in ids or codec.merged_into(message_id, body) is not None:
                 continue
             message = codec.decode_message(message_id, body)
@@ -310,7 +310,7 @@ class Rebuilding:
         times = [
             begin_us + (int.from_bytes(each[2:], "big") >> HASH_BITS) * 1000 for each in missing
         ]
-        bodies = self._bench.writer.bodies(self._day)
+        bodies = self._bench.writer.committed.bodies(self._day)
         return {
             "day": self._name,
             "put_aside": [path.name for path in bad],

@@ -209,7 +209,9 @@ class Tracker:
             self._pruned = now
         if now - self._counted >= (5 * SILENT_S if read else SILENT_S):
             self._counted = now
-            self._silent = self._writer.silent(_now_us() - self._silent_us, most=SILENT_MOST)
+            self._silent = self._writer.committed.silent(
+                _now_us() - self._silent_us, most=SILENT_MOST
+            )
         return read or worked
 
     def stalled_s(self) -> float:
@@ -230,7 +232,7 @@ class Tracker:
         if yesterday != self._compacted:
             self._compacted = yesterday
             with daemon.patience(COMPACT_S):
-                self._writer.compact(yesterday)
+                self._writer.days.compact(yesterday)
 
     def _wait_for_room(self, error: DiskFullError) -> None:
         if self._full_until is None:

@@ -273,7 +273,7 @@ def test_an_erasure_that_was_cut_short_is_ended_by_the_next_trackd(
     log = tmp_path / "old.log"
     fill(settings, here, log, now_us() - 5 * 86_400 * SECOND)
     with Writer.open(settings.journal.directory) as journal:  # killed after the list was written
-        journal.begin_erasure(CANARY.encode(), now_us(), b"+")
+        journal.forgetting.begin(CANARY.encode(), now_us(), b"+")
     assert holders(CANARY, settings.journal.directory) != {}
     with Writer.open(settings.journal.directory) as journal:
         tracker = make(settings, journal, Door(tmp_path / "control.sock"))

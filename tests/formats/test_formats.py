@@ -109,7 +109,7 @@ def test_what_a_later_release_may_add_is_borne_and_kept(stored: Path, tmp_path: 
         writer.put(added, record)
         writer.set_context("touched", b"1")
         writer.commit()
-        writer.compact(name)
+        writer.days.compact(name)
     with Writer.open(journal) as writer:
         kept = writer.get(message_id)
         assert kept is not None

@@ -50,7 +50,7 @@ def careless() -> Iterator[None]:
             return
         for message_id in group:
             del self._pending[message_id]
-        self._given.difference_update(group)
+        self.ids.settle(group)
 
     with patch.object(Writer, "_commit_day", sometimes):
         yield

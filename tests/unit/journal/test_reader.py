@@ -40,7 +40,7 @@ for line in sys.stdin:
     elif word == "prune":
         writer.prune(int(first), int(count))
     elif word == "compact":
-        assert writer.compact("2026-11-23")
+        assert writer.days.compact("2026-11-23")
     print("done", flush=True)
 writer.close()
 """

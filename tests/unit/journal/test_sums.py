@@ -65,4 +65,4 @@ def test_another_key_is_refused_by_all(journal: Path) -> None:
     assert [part.problems for part in check.check_journal(journal)] == [1]
     path.write_text(kept)
     with Writer.open(journal) as writer:
-        assert sums.key_is_known(writer._state, bytes.fromhex(kept))
+        assert sums.key_is_known(writer.days.state, bytes.fromhex(kept))

@@ -227,7 +227,7 @@ def test_random_histories_leave_an_exact_journal(directory: Path, record: MakeRe
                 _random_change(chance, writer, record, model)
             writer.commit()
             if chance.random() < 0.2:
-                writer.recycle()
+                writer.days.recycle()
             if chance.random() < 0.2:
                 writer.close()
                 writer = Writer.open(where)
@@ -504,7 +504,7 @@ def test_recycling_gives_mapped_memory_back(directory: Path, record: MakeRecord)
         for number in range(3_000):
             assert writer.get(record(number).id) is not None
         mapped = _mapped_pages()
-        writer.recycle()
+        writer.days.recycle()
         assert _mapped_pages() < mapped - (3_000 * 1_000) // resource.getpagesize()
         assert writer.get(record(7).id) is not None
 

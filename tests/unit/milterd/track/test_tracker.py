@@ -418,7 +418,7 @@ def test_mail_of_which_nothing_is_heard_is_counted_and_reported(
         while tracker.turn():
             pass
         assert tracker.gauges()["posttrail_trackd_silent_messages"] == 1
-        assert writer.silent(now_us(), most=0) == 2  # unread, they count as silent
+        assert writer.committed.silent(now_us(), most=0) == 2  # unread, they count as silent
         tracker.stop()
     arguments = ["report", "--status", "in_progress", "--silent-for", "2h", "--format", "json"]
     assert cli.main(["--journal", str(settings.journal.directory), *arguments]) == 0
