@@ -14,11 +14,12 @@ HOT = {
     "journal": """
         address agents
         batch
-        codec counters
+        codec committed counters
         draft
         echoes
         finish fold
         hits
+        ids
         keys kinds
         legs locality
         places
