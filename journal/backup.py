@@ -14,10 +14,8 @@ damaged part), NotPermittedError, TryAgainError (no room, another backup at work
 """
 
 import fcntl
-import hashlib
 import json
 import os
-import select
 import shutil
 import sqlite3
 import time
@@ -28,30 +26,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from journal import days, store
+from journal import days, manifest, store
+from journal.child_copy import in_child
 from journal.keys import day_name
+from journal.manifest import sum_of
 from journal.salvage import transaction
-from journal.store import DiskFullError, Store
+from journal.store import DiskFullError
 from posttrail import __version__
 from posttrail.durable import sync_directory
-from posttrail.errors import (
-    DataError,
-    NotPermittedError,
-    PosttrailError,
-    TryAgainError,
-    UnavailableError,
-)
+from posttrail.errors import NotPermittedError, PosttrailError, TryAgainError
 from posttrail.text import rfc3339
 
-MANIFEST: Final = "MANIFEST.json"
 PARTIAL: Final = ".partial-"
-QUERYD: Final = "queryd.sqlite"
-VERSION: Final = 1
 SMALL: Final = ("FORMAT", "KEY")
 LAST: Final = ("ERASED",)
 """Copied behind all else, so that whoever was erased meanwhile is known."""
-_CHUNK: Final = 1 << 20
-_LOOK_S: Final = 0.2
 _TRIES: Final = 3
 _RESERVE: Final = 64 << 20  # bytes that are to stay free
 
@@ -70,28 +59,6 @@ class Done:
 
 class _VanishedError(TryAgainError):
     """A day was dropped in the middle."""
-
-
-def whole(directory: Path) -> list[Path]:
-    """The backups in a directory that are whole, oldest first; itself where it is one."""
-    if (directory / MANIFEST).is_file():
-        return [directory]
-    return sorted(
-        path.parent for path in directory.glob("*/" + MANIFEST) if path.parent.name[:1] != "."
-    )
-
-
-def manifest(backup: Path) -> dict[str, Any]:
-    """What a backup says of its files. DataError where it is none."""
-    try:
-        told = json.loads((backup / MANIFEST).read_text("utf-8"))
-        if isinstance(told["files"], dict) and isinstance(told["format"], int):
-            return dict(told)
-    except PermissionError as error:
-        raise NotPermittedError(str(backup), store.group_of(backup)) from error
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise DataError(f"{backup}: no whole backup, its {MANIFEST} cannot be read")
 
 
 def backup(
@@ -137,9 +104,9 @@ class _Backup:
         self._directory = directory
         self._queryd = queryd
         self._keep = keep
-        made = whole(directory)
+        made = manifest.whole(directory)
         self._before = made[-1] if made else None
-        self._known = manifest(self._before)["files"] if self._before is not None else {}
+        self._known = manifest.read(self._before)["files"] if self._before is not None else {}
         self._files: dict[str, dict[str, Any]] = {}
         name = _name(made[-1].name if made else "")
         self._final = directory / name
@@ -220,9 +187,9 @@ class _Backup:
         size = max(data.stat().st_size, 1)
         databases = store.STATE_DATABASES if name == days.STATE else store.DAY_DATABASES
         yield name, 0.0
-        for copied in _in_child(self._journal / name, databases, target):
+        for copied in in_child(self._journal / name, databases, target):
             yield name, min(copied / size, 1.0)
-        self._files[relative] = {**_sum(self._new / relative), "source": source}
+        self._files[relative] = {**sum_of(self._new / relative), "source": source}
         self.done.copied.append(name)
         self.done.bytes += self._files[relative]["bytes"]
 
@@ -234,13 +201,13 @@ class _Backup:
             group = store.group_of(self._journal)
             raise NotPermittedError(str(self._journal / name), group) from error
         _write(self._new / relative, data)
-        self._files[relative] = _sum(self._new / relative)
+        self._files[relative] = sum_of(self._new / relative)
 
     def _sqlite(self, path: Path) -> None:
         """queryd's own state: tokens, and who looked at whose mail."""
         if not path.exists():
             return
-        target = self._new / QUERYD
+        target = self._new / manifest.QUERYD
         try:
             with (
                 closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
@@ -252,13 +219,13 @@ class _Backup:
             self.done.left_out.append(f"{path} was left out: {error}")
             return
         _sync(target)
-        self._files[QUERYD] = _sum(target)
+        self._files[manifest.QUERYD] = sum_of(target)
 
     def _finish(self) -> None:
         """The manifest, the name, and then the backups that are too old."""
         text = json.dumps(
             {
-                "format": VERSION,
+                "format": manifest.VERSION,
                 "journal_format": days.FORMAT,
                 "made": rfc3339(time.time_ns() // 1000),
                 "posttrail": __version__,
@@ -270,11 +237,11 @@ class _Backup:
         for path in sorted(self._new.rglob("*")):
             if path.is_dir():
                 sync_directory(path)
-        _write(self._new / MANIFEST, text.encode() + b"\n")
+        _write(self._new / manifest.MANIFEST, text.encode() + b"\n")
         sync_directory(self._new)
         self._new.rename(self._final)
         sync_directory(self._directory)
-        for old in whole(self._directory)[: -self._keep]:
+        for old in manifest.whole(self._directory)[: -self._keep]:
             hidden = old.with_name(PARTIAL + old.name)
             old.rename(hidden)
             shutil.rmtree(hidden)
@@ -290,49 +257,6 @@ def _name(newest: str) -> str:
     return name
 
 
-def _in_child(source: Path, databases: tuple[bytes, ...], target: Path) -> Iterator[int]:
-    """Copy where a damaged page can do no harm; yields the bytes that are there so far."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        days.expect_death()
-        try:
-            os.close(reading)
-            os.write(writing, _copy(source, databases, target).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    try:
-        while not select.select([reading], [], [], _LOOK_S)[0]:
-            copy = target / "data.mdb"
-            yield copy.stat().st_blocks * 512 if copy.exists() else 0
-        said = b""
-        while part := os.read(reading, 1 << 16):
-            said += part
-    finally:
-        os.close(reading)
-        _, status = os.waitpid(child, 0)
-    if said != b"done":
-        what = said.decode("utf-8", "replace") or f"a damaged page (signal {os.WTERMSIG(status)})"
-        kind, _, sentence = what.partition("\0")
-        if kind == "full":
-            raise DiskFullError(target, "no space left")
-        raise UnavailableError(
-            f"{source.name} cannot be copied: {sentence or what}; posttrail check, then rebuild it"
-        )
-
-
-def _copy(source: Path, databases: tuple[bytes, ...], target: Path) -> str:
-    try:
-        with Store(source, databases, writable=False) as opened:
-            opened.copy_to(target)
-    except DiskFullError:
-        return "full\0"
-    except PosttrailError as error:
-        return f"damaged\0{error}"
-    return "done"
-
-
 def _source(data: Path) -> list[int] | None:
     """What changes whenever an environment does."""
     try:
@@ -340,23 +264,6 @@ def _source(data: Path) -> list[int] | None:
         return None if number is None else [data.stat().st_ino, number]
     except OSError:
         return None
-
-
-def _sum(path: Path) -> dict[str, Any]:
-    hashed = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            hashed.update(chunk)
-    return {"bytes": path.stat().st_size, "sha256": hashed.hexdigest()}
-
-
-def is_as_told(path: Path, told: dict[str, Any]) -> bool:
-    """Whether a file is what the manifest says."""
-    try:
-        found = _sum(path)
-    except OSError:
-        return False
-    return all(found[key] == told.get(key) for key in found)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from journal import backup, days, erased, store
+from journal import days, erased, manifest, store
 from journal.check import check_journal
 from journal.store import DiskFullError
 from journal.writer import WriterBusyError
@@ -52,13 +52,13 @@ def restore(
     source: Path, journal: Path, *, replace: bool, group: int | None, queryd: Path | None
 ) -> Iterator[tuple[str, float | None] | Done]:
     """Yields what is being done and the share of it, last what was done."""
-    found = backup.whole(source)
+    found = manifest.whole(source)
     if not found:
         raise DataError(f"{source}: no whole backup in it")
     chosen = found[-1]
-    told = backup.manifest(chosen)
-    if told["format"] > backup.VERSION:
-        raise JournalFormatError(told["format"], backup.VERSION)
+    told = manifest.read(chosen)
+    if told["format"] > manifest.VERSION:
+        raise JournalFormatError(told["format"], manifest.VERSION)
     if told.get("journal_format", days.FORMAT) > days.FORMAT:
         raise JournalFormatError(told["journal_format"], days.FORMAT)
     locks = _locked(journal, group, replace=replace)
@@ -129,7 +129,7 @@ def _copied(
             shutil.copyfile(chosen / name, target)
         except FileNotFoundError:
             raise DataError(f"{chosen / name}: the file is missing") from None
-        if not backup.is_as_told(target, files[name]):
+        if not manifest.is_as_told(target, files[name]):
             raise DataError(f"{chosen / name}: not the file that was backed up (checksum)")
         with target.open("rb") as file:
             os.fsync(file.fileno())
@@ -185,13 +185,13 @@ def _put(new: Path, journal: Path) -> Path | None:
 
 def _queryd(chosen: Path, files: dict[str, dict[str, Any]], target: Path | None) -> str:
     """queryd's state comes back where there is none: a running queryd would not notice."""
-    told = files.get(backup.QUERYD)
+    told = files.get(manifest.QUERYD)
     if told is None or target is None:
         return ""
-    kept = chosen / backup.QUERYD
+    kept = chosen / manifest.QUERYD
     if target.exists():
         return f"{target} is there and stays; the one of the backup is {kept}"
-    if not target.parent.is_dir() or not backup.is_as_told(kept, told):
+    if not target.parent.is_dir() or not manifest.is_as_told(kept, told):
         return f"{target} was not restored; the one of the backup is {kept}"
     new = target.with_name(target.name + _SUFFIX)
     shutil.copyfile(kept, new)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from journal import backup, restore
+from journal import backup, manifest, restore
 from journal.check import check_journal
 from journal.reader import Reader
 from journal.writer import Writer, WriterBusyError
@@ -146,7 +146,7 @@ def restored_at(shelf: Path, tmp_path: Path) -> Path:
 
 def test_older_backups_go_one_by_one(site: Replayed, tmp_path: Path) -> None:
     made = [backed_up(site.directory, tmp_path, keep=2).directory for _ in range(4)]
-    assert [str(path) for path in backup.whole(tmp_path)] == made[-2:]
+    assert [str(path) for path in manifest.whole(tmp_path)] == made[-2:]
     assert sorted(os.listdir(tmp_path)) == sorted([".lock", *(Path(one).name for one in made[-2:])])
 
 
@@ -160,7 +160,7 @@ def test_a_backup_that_is_cut_leaves_the_good_one(
         for _ in range(stop_after):
             next(steps)
         del steps
-        assert [str(path) for path in backup.whole(tmp_path)] == [good.directory]
+        assert [str(path) for path in manifest.whole(tmp_path)] == [good.directory]
     restored_at(tmp_path, tmp_path)
 
 
@@ -177,7 +177,7 @@ def test_a_damaged_day_ends_the_backup_and_not_the_process(site: Replayed, tmp_p
         damage_page(path, number)
     with pytest.raises(UnavailableError, match=f"{path.name} cannot be copied"):
         backed_up(site.directory, tmp_path)
-    assert backup.whole(tmp_path) == []
+    assert manifest.whole(tmp_path) == []
 
 
 def test_no_room_is_told_before_anything_is_written(
@@ -186,7 +186,7 @@ def test_no_room_is_told_before_anything_is_written(
     monkeypatch.setattr(backup, "_RESERVE", 1 << 60)
     with pytest.raises(TryAgainError, match="bytes are needed"):
         backed_up(site.directory, tmp_path)
-    assert backup.whole(tmp_path) == []
+    assert manifest.whole(tmp_path) == []
 
 
 def test_restore_refuses_what_would_harm(site: Replayed, tmp_path: Path) -> None:
@@ -198,16 +198,16 @@ def test_restore_refuses_what_would_harm(site: Replayed, tmp_path: Path) -> None
         restored(tmp_path, site.directory, replace=True)
     with pytest.raises(DataError, match="no whole backup"):
         restored(tmp_path / "nothing", site.directory, replace=True)
-    manifest = Path(done.directory, backup.MANIFEST)
-    told: dict[str, Any] = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**told, "journal_format": 2}))
+    listed = Path(done.directory, manifest.MANIFEST)
+    told: dict[str, Any] = json.loads(listed.read_text())
+    listed.write_text(json.dumps({**told, "journal_format": 2}))
     with pytest.raises(JournalFormatError) as caught:
         restored(tmp_path, site.directory, replace=True)
     assert caught.value.exit_code == 78
-    manifest.write_text(json.dumps({**told, "files": {**told["files"], "journal/../../x": {}}}))
+    listed.write_text(json.dumps({**told, "files": {**told["files"], "journal/../../x": {}}}))
     with pytest.raises((DataError, KeyError)):
         restored(tmp_path, site.directory, replace=True)
-    manifest.write_text(json.dumps(told))
+    listed.write_text(json.dumps(told))
     data = Path(done.directory, "journal", site.fullest(), "data.mdb")
     damage_page(data.parent, leaf_pages(data.parent, 6)[0])
     with pytest.raises(DataError, match="checksum"):
@@ -226,10 +226,10 @@ def test_a_damaged_backup_with_a_right_checksum_is_found_by_the_check(
     relative = f"journal/{site.fullest()}/data.mdb"
     data = Path(done.directory, relative)
     damage_page(data.parent, leaf_pages(data.parent, 6)[0])
-    manifest = Path(done.directory, backup.MANIFEST)
-    told = json.loads(manifest.read_text())
-    told["files"][relative] |= backup._sum(data)
-    manifest.write_text(json.dumps(told))
+    listed = Path(done.directory, manifest.MANIFEST)
+    told = json.loads(listed.read_text())
+    told["files"][relative] |= manifest.sum_of(data)
+    listed.write_text(json.dumps(told))
     with pytest.raises(UnavailableError, match="the journal stays as it is"):
         restored(tmp_path, site.directory, replace=True)
     assert messages(site.directory) == before
@@ -238,7 +238,7 @@ def test_a_damaged_backup_with_a_right_checksum_is_found_by_the_check(
 KILLED = """
 import sys
 from pathlib import Path
-from journal import backup, restore
+from journal import backup, manifest, restore
 shelf, journal, what = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 print("up", flush=True)
 if what == "backup":
@@ -262,11 +262,11 @@ def kills(site: Replayed, tmp_path: Path, what: str, count: int) -> None:
                 running.wait(0.005 + 0.4 * number / count)
             except subprocess.TimeoutExpired:
                 running.send_signal(signal.SIGKILL)
-        found = backup.whole(shelf)
+        found = manifest.whole(shelf)
         assert found
         for one in found:
-            files = backup.manifest(one)["files"]
-            assert all(backup.is_as_told(one / name, told) for name, told in files.items())
+            files = manifest.read(one)["files"]
+            assert all(manifest.is_as_told(one / name, told) for name, told in files.items())
         assert messages(site.directory) == before
     backed_up(site.directory, shelf)
     restored(shelf, site.directory, replace=True)
