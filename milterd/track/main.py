@@ -30,7 +30,8 @@ from milterd.track.handed import Desk, Ourselves
 from milterd.track.intake import Intake
 from milterd.track.journalctl import JournalFollower
 from milterd.track.receive import Receiver
-from milterd.track.tracker import POLL_S, Source, Tracker
+from milterd.track.source import Source
+from milterd.track.tracker import POLL_S, Tracker
 from milterd.track.witness import BEAT_US
 from milterd.track.writing import ERASE_AGAIN, Bench
 from posttrail import config, daemon

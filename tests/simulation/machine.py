@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 from journal.store import Store
 from journal.writer import Writer
-from milterd.track import bulk, main, tracker
+from milterd.track import bulk, main, source, tracker
 from milterd.track.control import Door
 from milterd.track.follow import Follower
 from milterd.track.intake import Intake
@@ -123,7 +123,7 @@ class Machine:
             patch.object(time, "time_ns", lambda: self._disk.now_us * 1000),
             patch.object(main, "Follower", follower),
             patch.object(tracker, "OPEN_MOST", plan.open_most),
-            patch.object(tracker, "READ_BYTES", plan.read_bytes),
+            patch.object(source, "READ_BYTES", plan.read_bytes),
             patch.object(bulk, "OPEN_MOST", min(plan.open_most, 50)),
             patch.object(bulk, "BATCH", 10),
             patch.object(bulk, "STEP_LINES", 40),
@@ -170,8 +170,8 @@ class Machine:
         self._fuse = None
         self.kills += 1
         if self._tracker is not None:
-            for source in self._tracker._sources:
-                source.follower.close()
+            for each in self._tracker._sources:
+                each.follower.close()
             desk = self._tracker._desk
             if desk is not None and desk._job is not None:
                 desk._job.close()
