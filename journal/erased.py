@@ -18,6 +18,7 @@ from journal.address import fold, mailbox
 from journal.placeholders import WORD, WORD_BYTES, is_erased_id
 from journal.store import DATA_MODE, set_owner
 from journal.tokens import Hashing
+from posttrail.durable import sync_directory
 from posttrail.errors import UnavailableError
 
 NAME: Final = "ERASED"
@@ -272,8 +273,4 @@ def save(directory: Path, erased: Erased, gid: int | None) -> None:
         os.fsync(file.fileno())
     set_owner(new, DATA_MODE, gid)
     new.rename(directory / NAME)
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_directory(directory)

@@ -19,6 +19,7 @@ from journal.forget import Forget
 from milterd import spool
 from milterd.track.generations import HEAD, Kept, fingerprint, older_generations, parse_position
 from posttrail import daemon
+from posttrail.durable import sync_directory
 from posttrail.errors import TryAgainError
 
 _NEW: Final = ".erasing"
@@ -103,7 +104,7 @@ def rewrite(path: Path, forget: Forget, position: bytes | None) -> tuple[int, by
 def finish(path: Path) -> None:
     """The new file takes the name of the old one."""
     _new_of(path).rename(path)
-    _sync(path.parent)
+    sync_directory(path.parent)
 
 
 def names_any(path: Path, forget: Forget, until_us: int) -> bool:
@@ -161,11 +162,3 @@ def _with(position: bytes | None, kept: Kept, moved: Kept) -> bytes | None:
     known = parse_position(position)
     files = [moved if one == kept else one for one in known.files]
     return json.dumps({"v": 1, **known._replace(files=files)._asdict()}).encode()
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
