@@ -53,15 +53,8 @@ def age(bench: Bench, _wanted: Mapping[str, Any], _files: Files) -> Steps:
     return done
 
 
-def _settle(bench: Bench) -> None:
-    """Nothing that was read is in memory alone, and memory holds no record."""
-    bench.correlator.flush()
-    bench.writer.commit()
-    bench.correlator.evict(0)
-
-
 def _strip(bench: Bench, name: str) -> Steps:
-    _settle(bench)
+    bench.settle()
     bench.writer.forgetting.mark(name, keys.COUNTED, done=False)
     while bench.writer.forgetting.strip(name, KEYS):
         yield {"doing": "counts", "name": name}
@@ -70,11 +63,11 @@ def _strip(bench: Bench, name: str) -> Steps:
 
 
 def _hash(bench: Bench, name: str) -> Steps:
-    _settle(bench)
+    bench.settle()
     bench.writer.forgetting.mark(name, keys.HASHED, done=False)
     after = b""
     while stored := bench.writer.committed.stored(name, after, CHUNK):
-        _settle(bench)
+        bench.settle()
         for key, _ in stored:
             record = bench.writer.committed.at(name, key)
             if record is not None:

@@ -125,7 +125,7 @@ class _Erase(_Work):
 
     def steps(self) -> Steps:
         """Do it."""
-        self._settle()
+        self._bench.settle()
         self._bench.correlator.forget()
         yield from self._days(self._rewrite)
         self._contexts()
@@ -143,14 +143,8 @@ class _Erase(_Work):
         yield from self._received()
         return self.done
 
-    def _settle(self) -> None:
-        """Nothing that was read is in memory alone, and memory holds no record."""
-        self._bench.correlator.flush()
-        self._writer.commit()
-        self._bench.correlator.evict(0)
-
     def _rewrite(self, pairs: list[tuple[Record, Record]]) -> None:
-        self._settle()
+        self._bench.settle()
         fresh = self._pairs([self._writer.get(old.id) for old, _ in pairs])
         for old, new in fresh:
             self._writer.put(new, old)

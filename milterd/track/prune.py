@@ -17,10 +17,6 @@ def task(bench: Bench, options: Mapping[str, Any], _files: Files) -> Steps:
     """The work: ``days`` and ``size`` (bytes, 0: any) to keep, ``dry_run``, ``force``."""
     writer, today = bench.writer, day_of(time.time_ns() // 1000)
     dry = bool(options.get("dry_run"))
-    if not dry:
-        bench.correlator.flush()
-        writer.commit()
-        bench.correlator.evict(0)  # no open message makes a dropped day anew
     wanted = _chosen(bench, int(options["days"]), int(options.get("size", 0)), today)
     first = today if options.get("force") else today - bench.settings.mta.queue_lifetime_days
     dropped = []
@@ -30,6 +26,7 @@ def task(bench: Bench, options: Mapping[str, Any], _files: Files) -> Steps:
         yield {"what": name, "share": number / len(wanted)}
         rows = None
         if not dry and name == day_name(day):
+            bench.settle()  # no open message makes a dropped day anew
             rows = writer.days.drop(day)
         elif not dry:
             retention.remove(writer.directory, name)

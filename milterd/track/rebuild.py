@@ -109,8 +109,7 @@ class Rebuilding:
     def steps(self, *, aside: bool = False) -> Steps:
         """All of it; yields progress."""
         writer = self._bench.writer
-        self._save()
-        self._bench.correlator.evict(0)  # what is in memory may be of what is lost
+        self._bench.settle()  # what is in memory may be of what is lost
         if aside:
             writer.days.put_aside(self._day)
         bad = sorted(writer.directory.glob(f"{days.BAD}{self._name}*"), reverse=True)

@@ -3,7 +3,7 @@
 A verb's work is a *task*, a generator function of its own module. It yields what progress it
 makes (plain data; each time others may go on: a few tens of milliseconds apart) and returns
 what it did (plain data, too). In trackd the correlator is the live one: a task that changes
-records must ``flush`` it, commit, and ``evict(0)`` it first, so that memory holds no old record.
+records must ``settle`` the bench first, after each step in which others went on.
 
 Raises what the task raises; TryAgainError where another process writes and takes no work.
 """
@@ -56,6 +56,12 @@ class Bench:
     correlator: Correlator
     settings: Config
     live: bool  # in trackd, which follows log and spool meanwhile
+
+    def settle(self) -> None:
+        """Nothing that was read is in memory alone, and memory holds no record."""
+        self.correlator.flush()
+        self.writer.commit()
+        self.correlator.evict(0)
 
 
 Task = Callable[[Bench, Mapping[str, Any], Files], Steps]
