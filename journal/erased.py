@@ -249,19 +249,18 @@ def _entry(line: str, path: Path, number: int) -> Entry:
 def carry_over(before: Path, after: Path) -> None:
     """Who was erased in a journal stays so in an older copy that takes its place.
 
-    Their erasures are open again: the next trackd ends them. Nothing where the keys differ.
+    Their erasures are open again: the next trackd ends them. The KEY of the journal before is not
+    asked: it may be what was lost, and what another key hashed is nobody here.
     """
-    keys = [path / "KEY" for path in (before, after)]
-    if not (before / NAME).exists() or len({path.read_bytes() for path in keys}) > 1:
-        return
-    key = bytes.fromhex(keys[0].read_text("ascii"))
-    old, new = load(before, key), load(after, key)
+    key = bytes.fromhex((after / "KEY").read_text("ascii"))
+    new = load(after, key)
     entries = {entry.address: entry for entry in new.entries}
-    for entry in old.entries:
+    for entry in load(before, key).entries:
         known = entries.get(entry.address)
-        if known is None or known.at_us < entry.at_us or not known.is_done:
+        if known is None or known.at_us < entry.at_us:
             entries[entry.address] = entry._replace(is_done=False)
-    save(after, Erased(key, entries.values()), None)
+    if tuple(entries.values()) != new.entries:
+        save(after, Erased(key, entries.values()), None)
 
 
 def save(directory: Path, erased: Erased, gid: int | None) -> None:

@@ -6,7 +6,8 @@ without their free pages, spools are rewritten, and last the list says that it i
 done is taken up by the next trackd, by the hashes alone. Between two steps others go on: so
 before each group the correlator's memory is written and emptied.
 
-Log messages: "erased ..." (info), without the address. Raises what the writer raises.
+Log messages, without the address: "erased ..." (info), "not all is erased ..." (warning). Raises
+what the writer raises.
 """
 
 import logging
@@ -58,6 +59,8 @@ def resumed(bench: Bench, _wanted: Mapping[str, Any], _files: Files) -> Steps:
         "erased addresses=%d records=%d rows=%d spooled=%d left=%d",
         len(begun), done["records"], done["rows"], done["spooled"], len(done["left"]),
     )  # fmt: skip
+    if bench.live and done["left"]:  # without trackd the verb tells
+        log.warning("not all is erased, the next start goes on: %s", "; ".join(done["left"]))
     return done
 
 

@@ -267,6 +267,18 @@ def test_nobody_answers_for_whoever_is_not_there(here: Here) -> None:
     here.call("erase", "@example.com", "--yes", code=64)
 
 
+def ended(settings: config.Config, tmp_path: Path) -> None:
+    """A trackd runs until no erasure is open."""
+    with Writer.open(settings.journal.directory) as journal:
+        assert journal.forget.erased.open
+        tracker = make(settings, journal, Door(tmp_path / "control.sock"))
+        deadline = time.monotonic() + 60
+        while journal.forget.erased.open:
+            assert time.monotonic() < deadline, "the erasure is not ended"
+            tracker.turn()
+        tracker.stop()
+
+
 def test_an_erasure_that_was_cut_short_is_ended_by_the_next_trackd(
     settings: config.Config, here: Here, tmp_path: Path
 ) -> None:
@@ -275,12 +287,31 @@ def test_an_erasure_that_was_cut_short_is_ended_by_the_next_trackd(
     with Writer.open(settings.journal.directory) as journal:  # killed after the list was written
         journal.forgetting.begin(CANARY.encode(), now_us(), b"+")
     assert holders(CANARY, settings.journal.directory) != {}
-    with Writer.open(settings.journal.directory) as journal:
-        tracker = make(settings, journal, Door(tmp_path / "control.sock"))
-        deadline = time.monotonic() + 60
-        while journal.forget.erased.open:
-            assert time.monotonic() < deadline, "the erasure is not ended"
-            tracker.turn()
-        tracker.stop()
+    ended(settings, tmp_path)
     assert holders(CANARY, settings.journal.directory, settings.milter.spool) == {}
     assert [part for part in check_journal(settings.journal.directory) if part.problems] == []
+
+
+@pytest.mark.parametrize("key", ["kept", "lost"])
+def test_who_was_erased_after_a_backup_stays_erased_when_it_is_restored(
+    settings: config.Config, here: Here, tmp_path: Path, key: str
+) -> None:
+    log, shelf = tmp_path / "old.log", tmp_path / "shelf"
+    log.write_text(log_of(now_us() - 5 * 86_400 * SECOND))
+    here.call("import", str(log))
+    here.call("erase", "user4@example.net", "--yes")  # is in the list of the backup
+    here.call("backup", str(shelf))
+    here.call("erase", CANARY, "--yes")
+    after = here.rows()
+    journal = settings.journal.directory
+    if key == "lost":
+        (journal / "KEY").write_text("00" * 32 + "\n")
+    done = json.loads(here.call("restore", str(shelf), "--replace", "--format", "json"))
+    assert holders(CANARY, journal) != {}
+    shutil.rmtree(done["aside"])
+    ended(settings, tmp_path)
+    assert holders(CANARY, journal) == {}
+    assert here.rows() == after  # under the same words
+    here.call("import", "--again", str(log))
+    assert here.rows() == after
+    assert [part for part in check_journal(journal) if part.problems] == []
