@@ -2,7 +2,8 @@
 
 A day is marked before it is touched, so that what is put into it from then on is hashed, or left
 out; every step may be done again, and after a kill the next run goes on. Last it is copied without
-its free pages. trackd does this once an hour, a few hundred records between two steps.
+its free pages. What sessions told in such days is let go. trackd does this once an hour, a few
+hundred records between two steps.
 
 Log messages: "aged ..." (info). Raises what the writer raises.
 """
@@ -13,9 +14,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from journal import keys
-from journal.keys import day_of, parse_day
+from journal.keys import DAY_US, day_of, parse_day
 from milterd.track.writing import Bench, Files, Steps
 from posttrail import daemon
+from posttrail.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -30,27 +32,50 @@ LEAST_DAYS: Final = 2
 
 def age(bench: Bench, _wanted: Mapping[str, Any], _files: Files) -> Steps:
     """Hash and strip what is old enough; how many days of each."""
-    settings = bench.settings
     today = day_of(time.time_ns() // 1000)
-    least = settings.mta.queue_lifetime_days + LEAST_DAYS
-    counts, hashes = settings.journal.counts_after_days, settings.journal.hash_after_days
     done = {"counted": 0, "hashed": 0}
     for name in bench.writer.days.names:
-        old = today - (parse_day(name) or 0)
-        if counts and old >= max(counts, least):
-            if not bench.writer.forgetting.is_marked(name, keys.COUNTED):
-                yield from _strip(bench, name)
-                done["counted"] += 1
-        elif (
-            hashes
-            and old >= max(hashes, least)
-            and not bench.writer.forgetting.is_marked(name, keys.HASHED)
-        ):
+        mark = due(bench.settings, parse_day(name) or 0, today)
+        if mark is None or bench.writer.forgetting.is_marked(name, mark):
+            continue
+        if mark == keys.COUNTED:
+            yield from _strip(bench, name)
+            done["counted"] += 1
+        else:
             yield from _hash(bench, name)
             done["hashed"] += 1
     if done["counted"] or done["hashed"]:
         log.info("aged hashed=%d counted=%d", done["hashed"], done["counted"])
+    _sessions(bench, today)
     return done
+
+
+def due(settings: Config, day: int, today: int) -> bytes | None:
+    """The mark that a day is to have at its age; None: all of it stays."""
+    return next((mark for mark, first in _whole_from(settings, today) if day < first), None)
+
+
+def _whole_from(settings: Config, today: int) -> list[tuple[bytes, int]]:
+    """Each mark that is wanted, and the first day that is too young for it."""
+    least = settings.mta.queue_lifetime_days + LEAST_DAYS
+    wanted = (
+        (keys.COUNTED, settings.journal.counts_after_days),
+        (keys.HASHED, settings.journal.hash_after_days),
+    )
+    return [(mark, today - max(after, least) + 1) for mark, after in wanted if after]
+
+
+def _sessions(bench: Bench, today: int) -> None:
+    """What waits of old days for its message names people, too, and will hardly meet it."""
+    first = max((first for _, first in _whole_from(bench.settings, today)), default=0)
+    gone = [each for each in bench.sessions() if each[1].let_go(first * DAY_US)]
+    if not gone:
+        return
+    bench.settle()
+    for name, sessions in gone:
+        bench.writer.set_context(name, sessions.dump())
+    bench.writer.commit()
+    bench.writer.days.compact_state()
 
 
 def _strip(bench: Bench, name: str) -> Steps:

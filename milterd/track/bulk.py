@@ -26,6 +26,7 @@ from milterd.track.compressed import LogFile
 from milterd.track.correlate import Correlator
 from milterd.track.intake import Intake, Tally
 from milterd.track.ledger import Ledger, Place
+from milterd.track.sessions import IMPORTED
 from milterd.track.summary import Options, Progress, Summary
 from posttrail.errors import DataError
 from posttrail.text import safe
@@ -38,7 +39,6 @@ OPEN_MOST: Final = 3_000
 BATCH: Final = 1_500
 """Messages a commit; an index page is written once a commit, so larger is cheaper."""
 
-CONTEXT: Final = "sessions/import"
 """Under which the sessions that the last line left open wait for the next import."""
 
 STEP_LINES: Final = 2_000
@@ -81,7 +81,7 @@ class Import:
 
     def steps(self) -> Iterator[Progress]:
         """Do the work, a few thousand lines at a time; what was wrong is in ``summary.damaged``."""
-        saved = self._writer.context(CONTEXT)
+        saved = self._writer.context(IMPORTED)
         if saved is not None:
             self._correlator.sessions.load(saved)
         sized = sum(file.size for file in self._files)
@@ -249,7 +249,7 @@ class Import:
         if everything:  # else lines that were read may still be in memory alone
             self._ledger.save()
         if everything or self._correlator.sessions.changed:
-            self._writer.set_context(CONTEXT, self._correlator.sessions.dump())
+            self._writer.set_context(IMPORTED, self._correlator.sessions.dump())
         self._writer.commit()
         if everything:
             self._saved = time.monotonic()

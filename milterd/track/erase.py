@@ -21,7 +21,6 @@ from journal.forget import Forget
 from journal.records import Record
 from milterd import spool
 from milterd.track import respool
-from milterd.track.sessions import Sessions
 from milterd.track.writing import Bench, Files, Steps, Told
 from posttrail import daemon
 
@@ -34,7 +33,6 @@ PATIENCE_S: Final = 30.0
 WAIT_S: Final = 0.02
 """Between two looks, in which trackd does nothing else either."""
 COMPACT_S: Final = 600.0
-SESSIONS: Final = ("sessions/live", "sessions/import")
 
 
 def erase(bench: Bench, wanted: Mapping[str, Any], _files: Files) -> Steps:
@@ -156,14 +154,10 @@ class _Erase(_Work):
 
     def _contexts(self) -> None:
         """The sessions that were open, and the names of imported files."""
-        for name in SESSIONS:
-            if self._bench.live and name == SESSIONS[0]:
-                self._writer.set_context(name, self._bench.correlator.sessions.dump())
-            elif saved := self._writer.context(name):
-                sessions = Sessions()
-                sessions.load(saved)
-                sessions.forget(self._forget)
-                self._writer.set_context(name, sessions.dump())
+        self._bench.settle()
+        for name, sessions in self._bench.sessions():
+            sessions.forget(self._forget)
+            self._writer.set_context(name, sessions.dump())
         imports = self._writer.context("imports")
         scrubber = self._forget.at(0)
         if imports and scrubber is not None:

@@ -17,6 +17,11 @@ from milterd.track.strays import Strays
 
 Key = tuple[bytes, int]
 
+LIVE: Final = "sessions/live"
+"""The context in which trackd saves what it follows,"""
+IMPORTED: Final = "sessions/import"
+"""and the one of imports, whose lines are not of the processes that run now."""
+
 MOST: Final = 20_000
 """Sessions remembered; beyond, the oldest are let go (a log without disconnect lines)."""
 
@@ -211,7 +216,29 @@ class Sessions:
             for host, event in self._orphans
             if not _may_be(event, erased)
         }
-        waiting = [(host, _scrubbed(event, erased)) for host, event in self.strays.all()]
+        self._wait([(host, _scrubbed(event, erased)) for host, event in self.strays.all()])
+
+    def let_go(self, before_us: int) -> bool:
+        """Know no more of what was told before an instant; whether anything was."""
+        waiting = list(self.strays.all())
+        strays = [(host, event) for host, event in waiting if event.at_us >= before_us]
+        inbound = {key: told for key, told in self._inbound.items() if told[-1] >= before_us}
+        logins = {key: told for key, told in self._logins.items() if told[-1] >= before_us}
+        held = {
+            key: [event for event in events if event.at_us >= before_us]
+            for key, events in self._holds.items()
+        }
+        holds = {key: events for key, events in held.items() if events}
+        orphans = {each: None for each in self._orphans if each[1].at_us >= before_us}
+        after = inbound, logins, holds, orphans, strays
+        if after == (self._inbound, self._logins, self._holds, self._orphans, waiting):
+            return False
+        self._inbound, self._logins, self._holds, self._orphans, _ = after
+        self._wait(strays)
+        return True
+
+    def _wait(self, waiting: list[tuple[bytes, Event]]) -> None:
+        """These wait for their messages, and no others."""
         self.strays = Strays()
         for host, event in waiting:
             self.strays.keep(event, host)

@@ -23,6 +23,7 @@ from journal.writer import Writer
 from milterd.track.correlate import Correlator
 from milterd.track.handed import Desk
 from milterd.track.intake import take_record
+from milterd.track.sessions import LIVE
 from milterd.track.source import SECOND, Source
 from milterd.track.writing import AGE
 from posttrail import daemon
@@ -45,7 +46,6 @@ SILENT_S: Final = 60.0
 """Between two counts of messages of which nothing is heard; five times that while lines come in."""
 SILENT_MOST: Final = 2_000
 """Records that such a count reads."""
-CONTEXT: Final = "sessions/live"
 
 
 class Tracker:
@@ -82,7 +82,7 @@ class Tracker:
         self._counted = time.monotonic() - 4 * SILENT_S
         self._commits = Histogram(COMMITS_S)
         self.damaged = 0  # spool lines whose checksum did not fit
-        saved = writer.context(CONTEXT)
+        saved = writer.context(LIVE)
         if saved is not None:
             correlator.sessions.load(saved)
 
@@ -189,7 +189,7 @@ class Tracker:
             if source.intake is not None and source.intake.last_us is not None:
                 self._writer.set_context(f"stamp/{source.name}", b"%d" % source.intake.last_us)
         if correlator.sessions.changed:
-            self._writer.set_context(CONTEXT, correlator.sessions.dump())
+            self._writer.set_context(LIVE, correlator.sessions.dump())
         began = time.monotonic()
         if self._writer.commit({source.name: source.position for source in self._sources}):
             self._commits.observe(time.monotonic() - began)

@@ -23,6 +23,7 @@ from journal.locality import Locality
 from journal.writer import Writer, WriterBusyError
 from milterd.track.control import ask
 from milterd.track.correlate import Correlator
+from milterd.track.sessions import IMPORTED, LIVE, Sessions
 from posttrail.config import Config
 
 if TYPE_CHECKING:  # trackd needs no command line
@@ -62,6 +63,16 @@ class Bench:
         self.correlator.flush()
         self.writer.commit()
         self.correlator.evict(0)
+
+    def sessions(self) -> Iterator[tuple[str, Sessions]]:
+        """What open sessions told, wherever it is kept, by the names of its contexts."""
+        for name in (LIVE, IMPORTED):
+            if self.live and name == LIVE:
+                yield name, self.correlator.sessions
+            elif saved := self.writer.context(name):
+                sessions = Sessions()
+                sessions.load(saved)
+                yield name, sessions
 
 
 Task = Callable[[Bench, Mapping[str, Any], Files], Steps]

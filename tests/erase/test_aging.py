@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,26 @@ def test_old_days_hold_tokens_and_older_ones_counters(
     assert sound(settings)
     found = holders(CANARY, settings.journal.directory)
     assert {name.split("/journal/")[1].split("/")[0] for name in found} <= young | {"state"}
+
+
+@pytest.mark.parametrize(("hashed", "counted"), [(HASHED, 0), (0, HASHED)])
+def test_what_waits_of_old_sessions_is_let_go(
+    settings: config.Config, here: Here, tmp_path: Path, hashed: int, counted: int
+) -> None:
+    journal = replace(settings.journal, hash_after_days=hashed, counts_after_days=counted)
+    settings = replace(settings, journal=journal)
+    log, now_us = tmp_path / "old.log", time.time_ns() // 1000
+    log.write_text(  # both of sessions whose begin was not read
+        mail(now_us - HASHED * DAY, 1, "bob@example.org", CANARY, login="old@example.org")
+        + mail(now_us - (HASHED - 1) * DAY, 2, "bob@example.org", CANARY, login="young@example.org")
+    )
+    here.call("import", str(log))
+    data = settings.journal.directory / "state" / "data.mdb"
+    assert b"old@example.org" in data.read_bytes()
+    run(settings)
+    assert b"old@example.org" not in data.read_bytes()
+    assert b"young@example.org" in data.read_bytes()
+    assert sound(settings)
 
 
 def test_a_mailbox_sees_its_old_rows_and_no_others(
