@@ -3,10 +3,12 @@
 First the records that ``bad-DAY`` still holds with the right checksum come back under their own
 ids (journal/salvage.py), then spool and logs are read again (``again``). An id that is found
 nowhere, while its queue file now has another, leads to that message, so that links and cursors
-hold. What is still missing is named, with its time.
+hold. What is still missing is named, with its time. Where a day is old enough for tokens
+(``aging``), it is marked before it is filled; where it is old enough for counters alone, nothing is
+read: what was to be forgotten does not come back.
 
-Log messages: ``day rebuilt ...`` (info; warning where something is missing). Raises
-NotPermittedError, and what journal.writer raises.
+Log messages: ``day rebuilt ...`` (info; warning where something is missing), ``day not
+rebuilt ...`` (info). Raises NotPermittedError, and what journal.writer raises.
 """
 
 import json
@@ -21,11 +23,11 @@ from typing import Any, Final
 from journal import codec, days, kinds, retention
 from journal.codec import DamagedRecordError
 from journal.events import Event, Source
-from journal.keys import DAY_US, HASH_BITS, id_text, parse_day
+from journal.keys import COUNTED, DAY_US, HASH_BITS, HASHED, day_of, id_text, parse_day
 from journal.records import Record
 from journal.salvage import TELLING, Salvage, spans
 from journal.store import group_of
-from milterd.track import again
+from milterd.track import again, aging
 from milterd.track.again import Again, Heard, Sieve
 from milterd.track.sessions import Sessions
 from milterd.track.writing import Bench, Files, Steps, Told
@@ -103,6 +105,7 @@ class Rebuilding:
         self._sessions = Sessions()  # the lines are not of the processes that run now
         self._leads: dict[bytes, bytes] = {}  # tombstones that can be read
         self._counts: Counter[str] = Counter()
+        self._counts_only = False
         self._commits = 0
         self._began = time.monotonic()
 
@@ -113,6 +116,11 @@ class Rebuilding:
         if aside:
             writer.days.put_aside(self._day)
         bad = sorted(writer.directory.glob(f"{days.BAD}{self._name}*"), reverse=True)
+        self._counts_only = self._age() == COUNTED
+        if self._counts_only:
+            done = self._told(bad, Heard(), [], whole=False)
+            self._settle(bad, done)
+            return done
         for path in bad:
             with (path / TRIED).open("ab") as file:
                 file.write(b".")
@@ -136,6 +144,16 @@ class Rebuilding:
         done = self._told(bad, heard, missing, whole=whole)
         self._settle(bad, done)
         return done
+
+    def _age(self) -> bytes | None:
+        """The mark of the day; it is set where tokens are due, or plain rows come beside hashed."""
+        writer = self._bench.writer
+        if self._day in writer.days.present and writer.forgetting.is_marked(self._name, COUNTED):
+            return COUNTED
+        mark = aging.due(self._bench.settings, self._day, day_of(time.time_ns() // 1000))
+        if mark == HASHED and not writer.forgetting.is_marked(self._name, HASHED):
+            writer.forgetting.mark(self._name, HASHED, done=False)
+        return mark
 
     # -- what is there, and what was put aside -------------------------------------------------
 
@@ -339,6 +357,7 @@ class Rebuilding:
             ],
             "damaged": heard.damaged,
             "complete": whole,
+            "counts_only": self._counts_only,
             "removed": [],
             "seconds": round(seconds, 3),
         }
@@ -354,6 +373,9 @@ class Rebuilding:
                 (path / DONE).write_text(json.dumps(done) + "\n", "utf-8")
         if not self._bench.live:
             return  # the verb tells
+        if self._counts_only:
+            log.info("day not rebuilt, only its counters were to stay day=%s", self._name)
+            return
         tell = log.info if done["complete"] or not bad else log.warning
         tell(
             "day rebuilt day=%s salvaged=%d records=%d lines=%d missing=%d seconds=%.1f",

@@ -70,6 +70,10 @@ def lines(done: dict[str, Any]) -> Iterator[str]:
     """The summary of one day."""
     rate = done["seconds"] / max(done["events"], 1) * 1e6
     yield f"{done['day']}  {done['messages']:,} messages"
+    if done["counts_only"]:
+        yield "  so old a day has counters only (counts_after_days); what it had is not read again"
+        yield from _kept(done)
+        return
     if done["put_aside"]:
         yield f"  {done['salvaged']:,} salvaged from {', '.join(done['put_aside'])}"
     yield f"  {done['records']:,} records of the milter and {done['lines']:,} lines read again"
@@ -93,6 +97,11 @@ def lines(done: dict[str, Any]) -> Iterator[str]:
         yield f"    ids: {' '.join(done['missing_ids'][:SPANS_MOST])}"
     elif done["put_aside"] and not done["complete"]:
         yield "  nothing is known to be missing; its index is too damaged to be certain"
+    yield from _kept(done)
+
+
+def _kept(done: dict[str, Any]) -> Iterator[str]:
+    """What became of the damaged directories."""
     yield from (f"  removed {name}" for name in done["removed"])
     kept = [name for name in done["put_aside"] if name not in done["removed"]]
     if kept:

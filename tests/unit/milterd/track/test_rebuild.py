@@ -5,15 +5,20 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from journal.keys import day_name, id_day, id_text, parse_day
+from journal.keys import DAY_US, day_name, id_day, id_text, parse_day
+from journal.reader import Reader
+from journal.records import Recipient
 from journal.writer import Writer
-from milterd.track import again, rebuild
+from milterd.track import again, aging, rebuild
 from posttrail.run import program
 from tests.unit.milterd.track.replayed import (
     Replayed,
@@ -202,6 +207,55 @@ def test_a_kill_at_any_instant_costs_nothing(site: Replayed, tmp_path: Path) -> 
 @pytest.mark.soak
 def test_many_kills_cost_nothing(site: Replayed, tmp_path: Path) -> None:
     kills(site, tmp_path, 200)
+
+
+@contextmanager
+def aged(site: Replayed, *, hashed: int = 0, counted: int = 0) -> Iterator[None]:
+    """Two weeks later, with all days hashed, or with their counters alone."""
+    settings = site.machine._settings
+    after = replace(settings.journal, hash_after_days=hashed, counts_after_days=counted)
+    later = replace(settings, journal=after)
+    with (
+        patch.object(site.machine, "_settings", later),
+        patch.object(site.disk, "now_us", site.disk.now_us + 14 * DAY_US),
+    ):
+        with site.bench() as bench:
+            assert list(aging.age(bench, {}, ()))
+        yield
+
+
+def told(site: Replayed) -> dict[tuple[bytes, ...], tuple[Recipient, ...]]:
+    """The rows of all messages, by their queue ids."""
+    with Reader.open(site.directory) as reader:
+        messages = [reader.message(message_id) for message_id, _ in reader.scan()]
+    return {one.queue_ids: one.rows for one in messages if one is not None and one.queue_ids}
+
+
+def test_a_hashed_day_comes_back_hashed(site: Replayed) -> None:
+    with aged(site, hashed=10):
+        before = told(site)
+        name = max(path.name for path in site.directory.glob("20*-*-*"))  # none behind it is hashed
+        bad = set_aside(site.directory, name)
+        for number in leaf_pages(bad, RECORD)[::2]:
+            damage_page(bad, number)
+        done = rebuilt(site, name)
+        assert done["salvaged"] > 0
+        assert done["events"] > 0
+        assert told(site) == before
+
+
+def test_a_day_of_which_counters_alone_stay_is_not_filled_again(site: Replayed) -> None:
+    with aged(site, counted=10):
+        assert site.ids() == {}
+        name = max(path.name for path in site.directory.glob("20*-*-*"))
+        bad = set_aside(site.directory, name)
+        done = rebuilt(site, name)
+        assert (done["counts_only"], done["messages"], done["lines"]) == (True, 0, 0)
+        assert site.ids() == {}
+        assert bad.exists()
+        assert rebuild.waiting(site.directory) == []
+        schema = json.loads((ROOT / "docs/schema/rebuild.json").read_text())
+        Draft202012Validator(schema).validate({"days": [done]})
 
 
 def test_other_days_are_not_written_to(site: Replayed) -> None:
