@@ -9,6 +9,7 @@ Pure but for ``load`` and ``save``. Raises UnavailableError for a file that is d
 
 import os
 import secrets
+from bisect import bisect_left
 from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
@@ -79,7 +80,8 @@ class Erased:
         self.entries = tuple(entries)
         self.until_us = max((entry.at_us for entry in self.entries), default=-1)
         """What is younger concerns nobody."""
-        self._finders: dict[tuple[Entry, ...], Finder] = {}
+        self._ends = sorted(entry.at_us for entry in self.entries)
+        self._finders: dict[int, Finder] = {}
 
     def __bool__(self) -> bool:
         return bool(self.entries)
@@ -93,10 +95,11 @@ class Erased:
         """Who is to be forgotten in what began then; None: nobody."""
         if begun_us > self.until_us:
             return None
-        concerned = tuple(entry for entry in self.entries if begun_us <= entry.at_us)
-        found = self._finders.get(concerned)
+        place = bisect_left(self._ends, begun_us)  # the list is not gone through for each event
+        found = self._finders.get(place)
         if found is None:
-            found = self._finders[concerned] = Finder(self._key, concerned)
+            concerned = tuple(entry for entry in self.entries if begun_us <= entry.at_us)
+            found = self._finders[place] = Finder(self._key, concerned)
         return found
 
     def with_address(self, raw: bytes, at_us: int, delimiters: bytes) -> "Erased":

@@ -11,8 +11,8 @@ interpreter a little longer fight for it, at up to twice the CPU (measured).
 
 Logs "record failed" (error), "spool cannot be written" (error), "spool can be written again"
 (warning when records were lost meanwhile, else info), "records lost at stop" (error), "old spool
-segments stay" (warning), "spool segment cannot
-be ended" (warning), "spool segment removed" (info). Raises nothing.
+segments stay", "spool segment cannot be ended" (warning), "spool segment removed" (info). Raises
+nothing.
 """
 
 import logging
