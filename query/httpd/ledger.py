@@ -61,11 +61,10 @@ class Ledger:
 
     def _keep(self) -> None:
         """Before anybody is told: what was told and then forgotten would go down."""
-        if not self._unkept:
-            return
         rows = [(self._journal, *each) for each in self._unkept.items()]
         try:
-            self._state.write(lambda db: _write(db, rows), durable=False)
+            if rows:
+                self._state.write(lambda db: _write(db, rows), durable=False)
             self._unkept = {}
             self.kept = True
         except StateError as error:

@@ -410,6 +410,23 @@ def test_what_was_exported_is_in_the_state_before_it_is_told(tmp_path: Path) -> 
     assert kept == told == {"a": 9, "b": 0}
 
 
+def test_counters_that_can_be_read_again_are_kept(
+    tmp_path: Path, expected_log: ExpectedLog
+) -> None:
+    path, aside = tmp_path / "state.sqlite", tmp_path / "aside"
+    state = State(path)
+    Ledger(state).raised({"a": 9}, b"key")
+    state.close()
+    path.rename(aside)
+    ledger = Ledger(State(path, create=False))
+    expected_log("exported counters cannot be kept")
+    assert ledger.raised({"a": 9}, b"key") is None
+    assert not ledger.kept
+    aside.rename(path)
+    assert ledger.raised({"a": 9}, b"key") == {"a": 9}
+    assert ledger.kept
+
+
 # -- who may ----------------------------------------------------------------------------
 
 
