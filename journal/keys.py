@@ -88,6 +88,12 @@ def id_day(message_id: bytes) -> int:
     return message_id[0] << 8 | message_id[1]
 
 
+def id_time_us(message_id: bytes) -> int:
+    """When the message was first seen, in whole milliseconds."""
+    ms = int.from_bytes(message_id[2:], "big") >> HASH_BITS
+    return (id_day(message_id) * DAY_MS + ms) * 1000
+
+
 def id_text(message_id: bytes) -> str:
     """13 characters that sort as the id does (RFC 4648 7, lower case, no padding)."""
     return b32hexencode(message_id)[:_ID_TEXT_LENGTH].decode("ascii").lower()

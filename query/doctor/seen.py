@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from journal import days, store
-from journal.keys import DAY_MS, HASH_BITS, day_name
+from journal.keys import day_name, id_time_us
 from journal.reader import Reader
 from journal.records import Gap
 from journal.store import Store
@@ -57,7 +57,7 @@ class JournalSeen:
 def gather(directory: Path) -> JournalSeen:
     """Look into a journal."""
     with Reader.open(directory) as reader:
-        times = [_time_us(id) for id, _ in islice(reader.scan(), MOST)]
+        times = [id_time_us(id) for id, _ in islice(reader.scan(), MOST)]
         known = reader.coverage()
     covered: dict[str, int] = {}
     for span in known:
@@ -97,12 +97,6 @@ def peaks(times_us: Iterable[int]) -> dict[int, int]:
         window: max(Counter(at // (window * 1_000_000) for at in times).values(), default=0)
         for window in WINDOWS_S
     }
-
-
-def _time_us(message_id: bytes) -> int:
-    number = int.from_bytes(message_id, "big")
-    day, ms = number >> 48, (number >> HASH_BITS) & ((1 << 27) - 1)
-    return (day * DAY_MS + ms) * 1000
 
 
 def _positions(directory: Path) -> dict[str, tuple[tuple[int, int], ...]]:

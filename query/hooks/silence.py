@@ -97,14 +97,7 @@ def last_us(reader: Reader, usual: Usual) -> int | None:
 def learn(reader: Reader, usual: Usual, now_us: int) -> int | None:
     """How long its pauses may be, from the journal's index."""
     found = reader.hits(usual.kind, usual.value, now_us - LEARN_US)
-    return learned_us(_time_us(id) for id, _ in islice(found, MOST_HEARD))
-
-
-def _time_us(message_id: bytes) -> int:
-    """When a message was first seen, as its id has it."""
-    day = keys.id_day(message_id)
-    ms = int.from_bytes(message_id[2:], "big") >> keys.HASH_BITS
-    return day * keys.DAY_US + ms * 1000
+    return learned_us(keys.id_time_us(id) for id, _ in islice(found, MOST_HEARD))
 
 
 def judge(

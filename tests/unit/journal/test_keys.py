@@ -68,6 +68,7 @@ def test_the_suffix_of_a_message_is_its_id_while_its_time_stays(
     time_us = day * keys.DAY_US + us
     message_id = keys.make_id(day, time_us, low)
     assert keys.id_day(message_id) == day
+    assert keys.id_time_us(message_id) == time_us - time_us % 1000
     assert keys.suffix(message_id, time_us) == message_id[2:]
     ms = us // 1000
     assert keys.bound(ms) <= keys.suffix(message_id, time_us) < keys.bound(ms + 1)
