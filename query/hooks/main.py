@@ -23,6 +23,7 @@ from journal import keys
 from journal.store import DamagedStoreError
 from posttrail import daemon
 from posttrail.config import Config
+from posttrail.durable import make_directory
 from posttrail.errors import ConfigError, PosttrailError, TryAgainError, UnavailableError
 from query.hooks import secret, state, wanted
 from query.hooks.look import Look, clock_us
@@ -61,7 +62,7 @@ def run(settings: Config) -> None:
             secret.read(Path(each.hook.secret_file))
     folder = settings.hookd.state.parent
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(folder, 0o700)
     except OSError as error:
         raise UnavailableError(f"{folder}: {error.strerror}") from None
     with daemon.lock_file(folder / "lock"):

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from posttrail.durable import make_directory, sync_directory
 from posttrail.errors import UnavailableError
 from query.setup.plan import Change
 
@@ -65,7 +66,7 @@ def save(file: Path, directory: Path, kept: Kept | None) -> None:
     if not document["instances"]:
         file.unlink(missing_ok=True)
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(file.parent)
     replace(file, json.dumps(document).encode("ascii"))
 
 
@@ -84,11 +85,7 @@ def replace(file: Path, content: bytes, like: os.stat_result | None = None) -> N
         new.replace(file)
     finally:
         new.unlink(missing_ok=True)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_directory(file.parent)
 
 
 def _read(file: Path) -> dict[str, Any]:
