@@ -103,11 +103,7 @@ def account(name: str, further: Iterable[str] = ()) -> Account | None:
     except KeyError:
         return None
     gids = set(os.getgrouplist(name, user.pw_gid))
-    for each in further:
-        try:
-            gids.add(grp.getgrnam(each).gr_gid)
-        except KeyError:
-            pass  # a group that this machine has not gives nothing
+    gids.update(found for each in further if (found := gid(each)) is not None)
     return Account(name, user.pw_uid, frozenset(gids))
 
 
@@ -129,6 +125,14 @@ def account_of(status: str) -> Account | None:
     except (KeyError, IndexError, ValueError):
         return None
     return Account(owner(uid), uid, frozenset(gids))
+
+
+def gid(name: str) -> int | None:
+    """A group's number; None where this machine has no such group."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
 
 
 def owner(uid: int) -> str:

@@ -3,7 +3,6 @@
 Raises nothing.
 """
 
-import grp
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -60,7 +59,9 @@ def gather(place: Place) -> Facts:
     """Look at the files, and at logrotate's."""
     log = place.config.log
     return Facts(
-        journal_gids=frozenset(gid for name in JOURNAL_GROUPS if (gid := _gid(name)) is not None),
+        journal_gids=frozenset(
+            gid for name in JOURNAL_GROUPS if (gid := access.gid(name)) is not None
+        ),
         files=tuple(map(_file, log.files)),
         journald=log.journald,
         syslog=bool(log.syslog_socket or log.syslog_udp),
@@ -160,13 +161,6 @@ def _journal_readable(facts: Facts, again: str) -> Finding:
         seen,
         mend=(f"usermod -aG {JOURNAL_GROUPS[0]} {reader.name}", again),
     )
-
-
-def _gid(name: str) -> int | None:
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
 
 
 def _readable(file: File, facts: Facts, again: str) -> Finding:

@@ -3,7 +3,6 @@
 Raises nothing.
 """
 
-import grp
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +60,7 @@ def judged(seen: Entry, rule: Rule) -> list[Wrong]:
 
 def journal_rules(place: Place) -> list[tuple[Path, Rule]]:
     """The names of the journal."""
-    gid = _gid(place.config.journal.group)
+    gid = access.gid(place.config.journal.group)
     folder = Rule(mode=0o750, most=0o750, group_reads=True, gid=gid)
     data = Rule(mode=0o640, most=0o640, group_reads=True, gid=gid)
     lock = Rule(mode=0o660, most=0o660, group_reads=True, gid=gid)
@@ -147,10 +146,3 @@ def configuration(seen: Entry) -> Finding:
             mend=f"chmod 644 {path}",
         )
     return this.ok("everybody may read the configuration, its owner alone may write it", told)
-
-
-def _gid(group: str) -> int | None:
-    try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError:
-        return None
