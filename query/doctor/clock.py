@@ -5,11 +5,11 @@ nothing.
 """
 
 import ctypes
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from query.doctor.capture import gauges_of
 from query.doctor.finding import Finding, Seen
 from query.doctor.names import check
 from query.doctor.place import Place
@@ -18,7 +18,6 @@ UNSYNCHRONISED: Final = 0x40  # STA_UNSYNC of <sys/timex.h>
 AHEAD_US: Final = 60_000_000
 BEAT_S: Final = 30.0
 """The milter's heartbeat comes every 10 s at most, its gauges are written every 5 s."""
-_BEAT: Final = re.compile(r"^posttrail_milter_heartbeat_seconds (\S+)$", re.MULTILINE)
 
 
 class _Timex(ctypes.Structure):
@@ -53,8 +52,8 @@ def gather(place: Place) -> Facts:
         text, at_us = path.read_text(), path.stat().st_mtime_ns // 1000
     except OSError:
         return Facts(status=status, error_us=error_us)
-    found = _BEAT.search(text)
-    beat_us = int(float(found[1]) * 1e6) if found else None
+    beat_s = gauges_of(text).get("posttrail_milter_heartbeat_seconds")
+    beat_us = None if beat_s is None else int(beat_s * 1e6)
     return Facts(status=status, error_us=error_us, beat_us=beat_us, gauges_us=at_us)
 
 
