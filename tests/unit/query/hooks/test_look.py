@@ -24,7 +24,7 @@ BOUNCED = row(status=Status.ERROR, reason="bounced")
 
 def change(shelf: Shelf, old: Message, *rows: Recipient, **changes: object) -> Message:
     """Write another version of a message."""
-    new = old._replace(rows=rows, **changes)  # type: ignore[arg-type]
+    new = old._replace(rows=rows, **changes)  # type: ignore[arg-type]  # names of its fields, by a test
     shelf.writer.put(Record(new, (), ()), Record(old, (), ()))
     shelf.writer.commit()
     return new

@@ -480,7 +480,7 @@ def test_a_token_for_metrics_sees_no_mail_and_works_on_no_open_port(shelf: Shelf
     shelf.put(row())
     client = ask(peer=Peer(door=Door.TCP))
     assert client.get("/metrics").status_code == 401
-    service = client.app.service  # type: ignore[attr-defined]
+    service = client.app.service  # type: ignore[attr-defined]  # of our Front
     _, token = service.identity.tokens.add("metrics")
     client.headers["Authorization"] = f"Bearer {token}"
     assert client.get("/metrics").status_code == 200
@@ -504,7 +504,7 @@ def test_domains_are_those_of_the_configuration(
     shelf.put(row(b"a@example.org"), at_us=NOON_US - 1_000_000)  # more than a day ago
     shelf.put(row(b"a@other.example"), at_us=NOON_US + 3)
     client = ask()
-    service = client.app.service  # type: ignore[attr-defined]
+    service = client.app.service  # type: ignore[attr-defined]  # of our Front
     query = replace(service.settings.query, metrics_domains=("Example.ORG", "none.example"))
     service.settings = replace(service.settings, query=query)
     series = scraped(client, "/metrics/domains")
