@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
+from posttrail.demo.stage import free_port
 from query.httpd.caller import Role
 from tests.unit.query.serving import Served, served
 
@@ -88,41 +89,54 @@ class Client:
 
 def unix(path: Path, uid: int = 0) -> HTTPConnection:
     """A connection that a user of this machine made."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    child = os.fork()
-    if child == 0:
-        _connect_as(path, uid, theirs)
-    theirs.close()
-    with ours:
-        _, handles, _, _ = socket.recv_fds(ours, 1, 1)
-    _, status = os.waitpid(child, 0)
-    assert status == 0, f"uid {uid} cannot connect to {path}"
+    if uid not in _users:
+        _users[uid] = _User(uid)
     made = HTTPConnection("localhost", timeout=TIMEOUT_S)
-    made.sock = socket.socket(fileno=handles[0])
+    made.sock = _users[uid].connect(path)
     made.sock.settimeout(TIMEOUT_S)
     return made
 
 
-def _connect_as(path: Path, uid: int, reply: socket.socket) -> None:
-    """In the child: connect, hand the socket over, end."""
-    code = 1
+class _User:
+    """A child that is somebody: it connects where it is told to, and hands the socket over."""
+
+    def __init__(self, uid: int) -> None:
+        self._uid = uid
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._ours.close()
+            _serve_as(uid, theirs)
+        theirs.close()
+
+    def connect(self, path: Path) -> socket.socket:
+        self._ours.send(os.fsencode(path))
+        _, handles, _, _ = socket.recv_fds(self._ours, 1, 1)
+        assert handles, f"uid {self._uid} cannot connect to {path}"
+        return socket.socket(fileno=handles[0])
+
+    def end(self) -> None:
+        self._ours.close()
+        os.waitpid(self._pid, 0)
+
+
+_users: dict[int, _User] = {}
+
+
+def _serve_as(uid: int, asked: socket.socket) -> NoReturn:
+    """In the child: until nobody asks any more."""
     try:
+        for user in _users.values():  # of others that were begun before
+            user._ours.close()
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        made = socket.socket(socket.AF_UNIX)
-        made.connect(str(path))
-        socket.send_fds(reply, [b"x"], [made.fileno()])
-        code = 0
+        while path := asked.recv(1 << 12):
+            with socket.socket(socket.AF_UNIX) as made:
+                made.connect(path)
+                socket.send_fds(asked, [b"x"], [made.fileno()])
     finally:
-        os._exit(code)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+        os._exit(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +153,11 @@ def town(directory: Path, journal: Path) -> Iterator[Town]:
     directory.chmod(0o755)
     port = free_port()
     with served(directory, journal, CONFIG.format(directory, port)) as service:
-        yield Town(service=service, clients=_clients(directory, service, port))
+        try:
+            yield Town(service=service, clients=_clients(directory, service, port))
+        finally:
+            while _users:
+                _users.popitem()[1].end()
 
 
 def _clients(directory: Path, service: Served, port: int) -> dict[str, Client]:
