@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 FORMAT: Final = 1
 STATE: Final = "state"
 BAD: Final = "bad-"
+REBUILT: Final = "REBUILT"
+"""A file in ``bad-DAY`` that says what a rebuild of it gave."""
 GONE: Final = ".gone-"
 NEW: Final = ".new-"
 _FORMAT_TEXT: Final = re.compile(r"posttrail-journal (\d{1,9})\n")

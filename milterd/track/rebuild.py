@@ -36,8 +36,8 @@ from posttrail.text import rfc3339
 
 log = logging.getLogger(__name__)
 
-DONE: Final = "REBUILT"
-"""A file in ``bad-DAY`` that says what a rebuild of it gave; trackd begins none then."""
+DONE: Final = days.REBUILT
+"""Where it is trackd begins none."""
 TRIED: Final = "TRIED"
 """A file in ``bad-DAY``: a byte for each rebuild that was begun."""
 TRIES_MOST: Final = 5

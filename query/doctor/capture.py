@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from journal.days import BAD
+from journal.days import BAD, REBUILT
 from journal.keys import DAY_US, parse_day
 from journal.records import Gap
 from posttrail.text import rfc3339
@@ -201,7 +201,7 @@ def aside(journal: Path) -> Finding:
     if not names:
         return this.ok("no day was put aside as damaged", Seen(str(journal), f"no {BAD}*"))
     told = tuple(Seen(str(journal), name) for name in names)
-    if any(not (journal / name / "REBUILT").exists() for name in names):
+    if any(not (journal / name / REBUILT).exists() for name in names):
         again = "posttrail rebuild --bad"
         return this.problem("days were put aside as damaged", *told, mend=again)
     # only what is a day goes into a command: whoever writes the journal chose these names

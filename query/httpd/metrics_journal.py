@@ -25,8 +25,6 @@ BY_REASON: Final = {
     "posttrail_errors_total": ("error", metrics.ERRORS),
     "posttrail_filtered_total": ("filtered", metrics.FILTERED),
 }
-DONE: Final = "REBUILT"
-"""A file in what was put aside, once all was brought back that could be."""
 _BOUNDS: Final = (*map(float, BUCKETS_S), float("inf"))
 
 
@@ -167,7 +165,7 @@ def coverage(intervals: Iterable[Cover | Gap]) -> Iterator[Metric]:
 def disk(directory: Path, present: list[str]) -> Iterator[Metric]:
     """Room taken and left; a day that vanishes meanwhile counts nothing."""
     sizes = [_bytes(directory / name) for name in present]
-    aside = sum(not (path / DONE).exists() for path in directory.glob(days.BAD + "*"))
+    aside = sum(not (path / days.REBUILT).exists() for path in directory.glob(days.BAD + "*"))
     room = os.statvfs(directory)
     for name, value in (
         ("posttrail_journal_bytes", sum(sizes) + _bytes(directory / days.STATE)),
