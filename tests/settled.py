@@ -1,23 +1,13 @@
-"""One Postfix with posttrail beside it whose mails have all met their fate; and how to wait."""
+"""One Postfix with posttrail beside it whose mails have all met their fate."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from posttrail.demo import mails
 from posttrail.demo.main import flush_greylisted, unsettled
 from posttrail.demo.stage import Stage, stage
-
-SETTLE_S = 90.0
-
-
-def wait_until(true: Callable[[], bool], limit_s: float = SETTLE_S) -> None:
-    """Asks again and again, for what gives no sign of its own; fails at the limit."""
-    deadline = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
+from tests.waiting import wait_until
 
 
 @contextmanager

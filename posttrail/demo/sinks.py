@@ -61,6 +61,11 @@ def worldwide() -> dict[str, Sink]:
     }
 
 
+def all_at(port: int) -> dict[str, int]:
+    """The ports of ``Sinks``, all one: another server's, or one that is never asked."""
+    return dict.fromkeys(worldwide(), port)
+
+
 class _Session:
     """One SMTP session with a sink."""
 

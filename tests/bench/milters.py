@@ -21,6 +21,7 @@ from typing import Final
 
 from journal.reader import Reader
 from posttrail.demo.lab import Lab
+from posttrail.demo.sinks import all_at
 from tests.bench.bench import HERE, Bench, disk_bytes, fresh, program, tool
 from tests.bench.figures import Line
 from tests.bench.milter_client import drive
@@ -44,7 +45,7 @@ SETTINGS: Final = (
     "smtpd_sender_restrictions =",
     "smtpd_recipient_restrictions =",
 )
-SINKS: Final = dict.fromkeys(("accepts", "greylists", "full", "unknown", "refuses"), 9)
+SINKS: Final = all_at(9)
 
 
 def _milter(bench: Bench, stack: ExitStack, name: str, socket: Path, log: Path) -> Service:

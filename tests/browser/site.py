@@ -20,7 +20,8 @@ from typing import Any
 
 from posttrail.demo.stage import Stage
 from posttrail.run import program
-from tests.integration.parts import Program, answers, wait_until
+from tests.integration.parts import Program, answers
+from tests.waiting import wait_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from tests.browser.chromium import pdf
 from tests.browser.conftest import Visit
 from tests.browser.site import Site
 from tests.integration.parts import client
-from tests.settled import wait_until
+from tests.waiting import wait_until
 
 MANY = 300
 PRINT_TELLS = "window.print = () => { document.documentElement.dataset.printed = '1'; }"

@@ -7,7 +7,6 @@ to; ``part``  the beginning of the recording.
 import os
 import shutil
 import smtplib
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,11 +18,10 @@ from posttrail.demo.stage import Stage, folder, stage
 from posttrail.errors import UnavailableError
 from tests.crash import figures
 from tests.crash.replay import OLD, Replay, Told, old_log, pieces
+from tests.waiting import wait_until
 
 LOAD = 300
 """Messages of each of the four ways that a session sends."""
-
-WAIT_S = 120.0
 
 LINES = 1_500  # of the feeds, where a test reads them hundreds of times
 
@@ -124,7 +122,10 @@ def session(running: Stage, part: int) -> None:
 
 def wait_quiet(running: Stage) -> None:
     """Until the queue has nothing on the move any more."""
-    deadline = time.monotonic() + WAIT_S
-    while any(entry["queue_name"] in {"active", "incoming"} for entry in running.lab.pending()):
-        assert time.monotonic() < deadline, "the queue does not settle"
-        time.sleep(0.2)
+    wait_until(
+        lambda: (
+            not any(
+                entry["queue_name"] in {"active", "incoming"} for entry in running.lab.pending()
+            )
+        )
+    )

@@ -25,8 +25,9 @@ from tests.crash.figures import Clock, tell
 from tests.crash.replay import Replay, Told, differences, pieces
 from tests.crash.test_kills_milterd import spooled
 from tests.integration.milter_client import Mta
-from tests.integration.parts import Program, answers, wait_until
+from tests.integration.parts import Program, answers
 from tests.unit.query.serving import served
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,8 @@ from journal.records import Message, Record, Status
 from journal.writer import Writer
 from tests.crash.figures import tell
 from tests.unit.query.conftest import row
-from tests.unit.query.hooks.receiver import SECRET_TEXT, Got, Receiver, is_signed
+from tests.unit.query.hooks.receiver import Got, Receiver, is_signed, secret_file
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -75,9 +76,7 @@ class Hookd:
 
     def __init__(self, directory: Path, url: str) -> None:
         self.directory = directory
-        secret = directory / "secret"
-        secret.write_text(SECRET_TEXT)
-        secret.chmod(0o600)
+        secret = secret_file(directory)
         self.config = directory / "posttrail.toml"
         self.config.write_text(
             f'[journal]\ndirectory = "{directory}/journal"\n[run]\ndirectory = "{directory}"\n'
@@ -164,13 +163,15 @@ def killed(directory: Path, kills: int, seed: int) -> tuple[list[Got], Mail]:
 def wait_told(receiver: Receiver, expected: set[tuple[str, str]]) -> None:
     """Until all of it came; each request is looked at once."""
     left, seen = set(expected), 0
-    deadline = time.monotonic() + WAIT_S
-    while left:
-        assert time.monotonic() < deadline, f"{len(left)} of {len(expected)} are missing"
+
+    def came() -> bool:
+        nonlocal seen
         fresh = receiver.got[seen:]
         seen += len(fresh)
-        left -= {event(each) for each in fresh if each.status == 204}
-        time.sleep(0.05)
+        left.difference_update(event(each) for each in fresh if each.status == 204)
+        return not left
+
+    wait_until(came, told=lambda: f"{len(left)} of {len(expected)} are missing")
 
 
 def kill_if(hookd: Hookd, armed: threading.Event) -> None:
@@ -181,10 +182,7 @@ def kill_if(hookd: Hookd, armed: threading.Event) -> None:
 
 def wait_begun(hookd: Hookd) -> None:
     """Until it has looked once: what comes from here on is told."""
-    deadline = time.monotonic() + WAIT_S
-    while "hook begins" not in (hookd.directory / "hookd.log").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: "hook begins" in (hookd.directory / "hookd.log").read_text())
 
 
 def event(got: Got) -> tuple[str, str]:

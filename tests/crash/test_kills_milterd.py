@@ -21,7 +21,8 @@ from milterd.spool import parse_line, segments
 from posttrail.run import program
 from tests.crash.figures import Clock, tell
 from tests.integration.milter_client import Mta
-from tests.integration.parts import Load, Program, answers, postfix_and_parts, settled, wait_until
+from tests.integration.parts import Load, Program, answers, postfix_and_parts, settled
+from tests.waiting import wait_until
 
 LONGEST_S = 0.25  # from the first answer to the kill
 

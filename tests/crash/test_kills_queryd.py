@@ -17,6 +17,7 @@ import pytest
 from tests.crash.figures import Clock, tell
 from tests.crash.replay import Replay
 from tests.unit.query.serving import Unix, served
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -94,10 +95,7 @@ def killed(directory: Path, journal: Path, count: int) -> tuple[int, int]:
                 running.process.wait()
         with served(directory, journal):
             reached, opened = len(clients.given), len(clients.opened)
-            deadline = time.monotonic() + 30
-            while len(clients.given) == reached or len(clients.opened) == opened:
-                assert time.monotonic() < deadline, "it does not answer any more"
-                time.sleep(0.05)
+            wait_until(lambda: len(clients.given) > reached and len(clients.opened) > opened)
     db = sqlite3.connect(state)
     assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     audited = " ".join(row[0] for row in db.execute("SELECT filters FROM audit"))

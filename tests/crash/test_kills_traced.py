@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from posttrail.demo.lab import Lab
+from posttrail.demo.sinks import all_at
 from posttrail.run import program
 from query.trace.ask import NobodyError, ask
 from query.trace.tree import Question
 from tests.crash.figures import Clock, tell
-from tests.integration.parts import wait_until
+from tests.waiting import wait_until
 
 LONGEST_S = 0.4  # of its work, or of its start
-SINKS = ("accepts", "greylists", "full", "unknown", "refuses")  # nobody listens: none is asked
 
 
 def start(config: Path, listening: socket.socket, log: Path) -> subprocess.Popen[bytes]:
@@ -79,7 +79,7 @@ def test_a_trace_after_a_kill_works(tmp_path: Path, count: int) -> None:
     if os.geteuid() != 0:
         pytest.skip("a private Postfix needs root")
     clock, chance = Clock(), random.Random(count)
-    lab = Lab(tmp_path / "postfix", sinks=dict.fromkeys(SINKS, 9))
+    lab = Lab(tmp_path / "postfix", sinks=all_at(9))
     lab.prepare()
     path, config, log = tmp_path / "traced.sock", tmp_path / "posttrail.toml", tmp_path / "log"
     config.write_text(

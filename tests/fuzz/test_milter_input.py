@@ -20,8 +20,8 @@ from milterd.spool import to_events
 from tests.fuzz.conversations import CROWD_EVERY, mutated, seeds, wire
 from tests.integration.milter_client import Mta
 from tests.integration.milterd_process import Milterd, Start, start
-from tests.settled import wait_until
 from tests.soak.sizes import descriptors, memory_mib, sessions
+from tests.waiting import wait_until
 
 pytest.importorskip("milter")
 __all__ = ["start"]

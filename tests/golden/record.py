@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posttrail.demo.lab import Lab, free_base
+from posttrail.demo.sinks import all_at
 from tests.integration.dovecot import LDA, Dovecot, User, route
 
 INSIDE = "RECORD_INSIDE"  # set where the namespace is ours already
@@ -271,7 +272,7 @@ class Parts:
         self.ports = {name: base + number for number, name in enumerate(names)}
         self.lab = Lab(
             work / "postfix",
-            sinks=dict.fromkeys(("accepts", "greylists", "full", "unknown", "refuses"), sink),
+            sinks=all_at(sink),
             milter=False,
             settings=(
                 "maillog_file =",

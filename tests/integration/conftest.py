@@ -21,7 +21,7 @@ from posttrail.demo.lab import Lab
 from posttrail.demo.sinks import Sinks
 from posttrail.demo.stage import Stage, folder, stage
 from tests.integration.parts import Parts, postfix_and_parts
-from tests.settled import wait_until
+from tests.waiting import wait_until
 
 HERE = Path(__file__).parent
 MakeStage = Callable[[], Stage]

@@ -20,6 +20,7 @@ from posttrail.demo.postfix_files import INSIDE_CLIENT
 from posttrail.demo.sinks import Sinks
 from posttrail.demo.stage import Stage, configuration, folder, free_port
 from posttrail.run import program
+from tests.waiting import wait_until
 
 WAIT_S = 60.0
 SESSION = 5  # messages a session: Postfix leaves a milter that failed until the next one
@@ -257,14 +258,6 @@ def settled(
         ][:3]
         raise AssertionError(f"rows that differ: {differs}; not settled: {waiting}") from None
     return rows
-
-
-def wait_until(true: Callable[[], bool], limit_s: float = WAIT_S) -> None:
-    """Asks again and again, for what gives no sign of its own; fails at the limit."""
-    deadline = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def answers(path: Path) -> bool:

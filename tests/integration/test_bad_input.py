@@ -14,15 +14,9 @@ from pathlib import Path
 import pytest
 
 from posttrail.run import program
-from tests.integration.parts import (
-    Load,
-    Parts,
-    client,
-    postfix_and_parts,
-    settled,
-    wait_until,
-)
+from tests.integration.parts import Load, Parts, client, postfix_and_parts, settled
 from tests.integration.test_import_beside import write_log
+from tests.waiting import wait_until
 
 NOBODY = 65534
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,8 @@ from query.doctor.names import FAMILIES
 from query.doctor.place import Place
 from query.doctor.verb import place_of
 from tests.integration.knot import Knot
-from tests.integration.parts import WAIT_S, Parts, postfix_and_parts, wait_until
+from tests.integration.parts import WAIT_S, Parts, postfix_and_parts
+from tests.waiting import wait_until
 
 OWN = ("milter", "mta", "log", "disk", "daemons", "capture", "permissions", "journal")
 Findings = list[dict[str, Any]]

@@ -16,6 +16,7 @@ import pytest
 
 from posttrail import config
 from posttrail.demo.lab import Lab
+from posttrail.demo.sinks import all_at
 from posttrail.demo.stage import folder
 from query.doctor import mta
 from query.doctor.finding import Finding, State
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.integration
 
 OURS = "{ unix:posttrail/milter.sock, default_action=accept, connect_timeout=2s, command_timeout=5s, content_timeout=5s }"
 OTHER = "{ inet:127.0.0.1:11332, default_action=tempfail }"
-SINKS = dict.fromkeys(("accepts", "greylists", "full", "unknown", "refuses"), 1)
 WRONG = {State.WARNING, State.PROBLEM}
 
 
@@ -33,7 +33,7 @@ WRONG = {State.WARNING, State.PROBLEM}
 def lab() -> Iterator[Lab]:
     """The files of a private Postfix that never starts."""
     with folder(None, keep=False) as directory:
-        made = Lab(directory, sinks=SINKS)
+        made = Lab(directory, sinks=all_at(1))
         made.prepare()
         yield made
 

@@ -18,7 +18,7 @@ from posttrail.demo.lab import Lab
 from posttrail.demo.sinks import Sinks
 from posttrail.demo.stage import folder
 from tests.integration.dovecot import Dovecot, User, route
-from tests.settled import wait_until
+from tests.waiting import wait_until
 
 Row = dict[str, Any]
 pytestmark = pytest.mark.skipif(

@@ -9,15 +9,8 @@ from posttrail import config
 from posttrail.demo.postfix_files import HOST
 from posttrail.run import program
 from tests.canary import holders
-from tests.integration.parts import (
-    Load,
-    Parts,
-    Program,
-    answers,
-    client,
-    postfix_and_parts,
-    wait_until,
-)
+from tests.integration.parts import Load, Parts, Program, answers, client, postfix_and_parts
+from tests.waiting import wait_until
 
 SENDER = "canary-7f3k@example.org"
 

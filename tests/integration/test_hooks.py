@@ -1,7 +1,6 @@
 """What becomes of mail through a real Postfix is told, by webhook and by command, once."""
 
 import json
-import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,10 @@ import pytest
 
 from posttrail.demo.mails import GREYLISTED
 from posttrail.run import program
-from tests.integration.parts import Parts, Program, client, wait_until
+from tests.integration.parts import Parts, Program, client
 from tests.integration.test_late_bounces import come_back, sent_out
-from tests.unit.query.hooks.receiver import SECRET_TEXT, Receiver, is_signed
+from tests.unit.query.hooks.receiver import Receiver, is_signed, secret_file
+from tests.waiting import wait_until
 
 KEPT = """\
 import os, sys
@@ -30,9 +30,7 @@ class Told:
         self.parts = parts
         self.receiver = receiver
         self.folder = folder
-        secret = parts.directory / "hook.secret"
-        secret.write_text(SECRET_TEXT)
-        secret.chmod(stat.S_IRUSR)
+        secret = secret_file(parts.directory)
         state = parts.directory / "hooks" / "state.sqlite"
         on = '["delivered", "error", "rejected", "filtered", "deferred", "late_bounce"]'
         hooks = (

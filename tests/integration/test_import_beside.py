@@ -20,7 +20,8 @@ from milterd.track.bulk import Progress, Summary
 from milterd.track.control import HandedError, hand_over
 from posttrail.errors import TryAgainError, UsageError
 from posttrail.run import program
-from tests.integration.parts import Load, Parts, client, postfix_and_parts, settled, wait_until
+from tests.integration.parts import Load, Parts, client, postfix_and_parts, settled
+from tests.waiting import wait_until
 
 OPTIONS: dict[str, Any] = {"host": "", "timezone": "", "year": None, "names": {}, "keep": False}
 DAY = timedelta(days=1)

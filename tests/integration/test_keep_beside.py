@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from journal.keys import parse_day
-from tests.integration.parts import Parts, postfix_and_parts, wait_until
+from tests.integration.parts import Parts, postfix_and_parts
 from tests.integration.test_import_beside import count, is_told, write_log
 from tests.unit.milterd.track.replayed import damage_page, leaf_pages
+from tests.waiting import wait_until
 
 RECORD = 6  # bytes of a record's key
 

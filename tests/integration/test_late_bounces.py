@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tests.integration.parts import Parts, client, wait_until
+from tests.integration.parts import Parts, client
+from tests.waiting import wait_until
 
 NOTICE = """\
 From: Mail Delivery System <mailer-daemon@example.net>

@@ -24,7 +24,8 @@ import pytest
 from milterd.spool import parse_line, segments
 from posttrail.demo.postfix_files import LOGIN
 from tests.integration.milterd_process import PROGRAM
-from tests.integration.parts import Parts, Program, client, postfix_and_parts, wait_until
+from tests.integration.parts import Parts, Program, client, postfix_and_parts
+from tests.waiting import wait_until
 
 pytest.importorskip("milter")
 

@@ -5,7 +5,7 @@ import math
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -18,12 +18,12 @@ import pytest
 from posttrail.demo import mails
 from posttrail.demo.stage import Stage, folder, free_port, stage
 from posttrail.errors import UnavailableError
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-WAIT_S = 60.0
 SCRAPES = 4  # after the last mail: the programs write every 5 s
 WINDOW = "2m"
 PANELS = [
@@ -74,16 +74,14 @@ class Asked:
             connection.close()
 
 
-def wait_for(condition: Any, what: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    def holds() -> bool:
         try:
-            if condition():
-                return
+            return bool(condition())
         except (OSError, ValueError):  # not there yet, or "Service Unavailable"
-            pass
-        time.sleep(0.2)
-    raise AssertionError(f"{what}: not in {WAIT_S:g} s")
+            return False
+
+    wait_until(holds, told=lambda: what)
 
 
 @contextmanager

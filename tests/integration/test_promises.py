@@ -9,7 +9,8 @@ from datetime import datetime
 
 import pytest
 
-from tests.integration.parts import Load, Parts, Sent, settled, wait_until
+from tests.integration.parts import Load, Parts, Sent, settled
+from tests.waiting import wait_until
 
 SHORT = 300  # messages while something is away: 6 s of load
 LONG = 3000  # 60 s

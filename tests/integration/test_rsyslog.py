@@ -20,7 +20,7 @@ from journal.records import Gap
 from journal.writer import Writer
 from milterd.track.main import listen, make
 from posttrail import config
-from tests.settled import wait_until
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.integration,

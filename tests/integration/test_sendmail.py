@@ -23,6 +23,7 @@ from posttrail.demo.sinks import Sinks
 from posttrail.demo.stage import programs
 from posttrail.run import program
 from tests.integration.sendmail_lab import LOGIN, NAMELESS, OUTSIDE, SendmailLab, unpacked
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(bool(unpacked()), reason=unpacked() or "ready")
 
@@ -129,7 +130,7 @@ def scene() -> Iterator[Scene]:
             CONFIG.format(**{name: json.dumps(str(place)) for name, place in places.items()})
         )
         stack.enter_context(programs(config, directory / "programs.log"))
-        wait_for(sockets / "posttrail.sock")
+        wait_until((sockets / "posttrail.sock").exists)
         stack.enter_context(lab)
         yield Scene(lab, config)
 
@@ -140,18 +141,11 @@ def other_filter(socket: Path) -> Iterator[None]:
         [sys.executable, str(HERE / "sendmail_filter.py"), str(socket)], stderr=subprocess.DEVNULL
     )
     try:
-        wait_for(socket)
+        wait_until(socket.exists)
         yield
     finally:
         running.send_signal(signal.SIGKILL)
         running.wait()
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} does not come"
-        time.sleep(0.05)
 
 
 # -- the cases ------------------------------------------------------------------------------
@@ -332,7 +326,4 @@ def test_mail_flows_where_nobody_listens(tmp_path: Path) -> None:
     ):
         with lab.client(OUTSIDE) as client:
             assert client.sendmail("s@example.net", ["alice@example.com"], "\r\nx\r\n") == {}
-        deadline = time.monotonic() + WAIT_S
-        while not any("stat=Sent" in line for line in lab.lines()):
-            assert time.monotonic() < deadline, lab.lines()
-            time.sleep(0.1)
+        wait_until(lambda: any("stat=Sent" in line for line in lab.lines()), told=lab.lines)

@@ -14,18 +14,19 @@ import pytest
 
 from posttrail import milters
 from posttrail.demo.lab import Lab
+from posttrail.demo.sinks import all_at
 from posttrail.demo.stage import configuration, folder, free_port
 from posttrail.postconf import split
 from posttrail.run import program
-from tests.integration.parts import Program, answers, wait_until
+from tests.integration.parts import Program, answers
 from tests.unit.query.test_verbs import validate
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(os.geteuid() != 0, reason="a private Postfix needs root"),
 ]
 
-SINKS = dict.fromkeys(("accepts", "greylists", "full", "unknown", "refuses"), 1)
 OTHER = "inet:127.0.0.1:1"  # nobody is there, and Postfix accepts
 BEFORE = (
     f"smtpd_milters = {OTHER}",
@@ -98,7 +99,7 @@ def host(running: Host) -> Iterator[Host]:
 def running() -> Iterator[Host]:
     with (
         folder(None, keep=False) as directory,
-        Lab(directory, sinks=SINKS, milter=False, settings=BEFORE) as lab,
+        Lab(directory, sinks=all_at(1), milter=False, settings=BEFORE) as lab,
     ):
         file = directory / "posttrail.toml"
         file.write_text(configuration(directory, lab, free_port()))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from posttrail.demo.sinks import all_at
 from query.trace.sendmail import is_sendmail
 from query.trace.tree import Question, Step, Trace, Verdict, ends
 from tests.integration import sendmail_lab, trace_inside
@@ -124,7 +125,7 @@ def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, knot: Knot) -> Iterator[TraceLab]:
-    sinks = dict.fromkeys(("accepts", "unknown", "greylists", "full", "refuses"), 25)
+    sinks = all_at(25)
     with TraceLab(tmp_path_factory.mktemp("sendmail"), sinks=sinks) as lab:
         lab.forward("carol", r"\carol, x@implicit.test, |/bin/true")
         yield lab

@@ -18,7 +18,7 @@ import pytest
 from journal.writer import Writer
 from tests.integration.manager import Manager
 from tests.integration.milterd_process import PROGRAM, ROOT, Start, start
-from tests.settled import wait_until
+from tests.waiting import wait_until
 
 __all__ = ["start"]
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.bench.milter_client import drive
 from tests.integration.milterd_process import Milterd, Start, start
-from tests.settled import wait_until
 from tests.soak.sizes import descriptors, memory_mib, sessions
+from tests.waiting import wait_until
 
 pytest.importorskip("milter")
 __all__ = ["start"]

@@ -9,7 +9,7 @@ import pytest
 from posttrail.demo.mails import MAILS, expected
 from posttrail.demo.main import unsettled
 from posttrail.demo.postfix_files import Places, Ports, files
-from posttrail.demo.sinks import Sinks
+from posttrail.demo.sinks import Sinks, all_at
 from posttrail.demo.stage import folder
 from posttrail.errors import UsageError
 
@@ -99,7 +99,7 @@ def test_settings_stand_in_main_cf_instead_of_ours() -> None:
         daemons="/usr/lib/postfix/sbin",
         commands="/usr/sbin",
         ports=Ports.from_base(20000),
-        sinks=dict.fromkeys(("accepts", "greylists", "full", "unknown", "refuses"), 25),
+        sinks=all_at(25),
         milter=True,
         settings=("in_flow_delay = 1s",),
     )

@@ -5,7 +5,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 from typing import cast
@@ -24,6 +24,7 @@ from query.when import Window
 from tests.unit.query.conftest import Shelf, row
 from tests.unit.query.serving import Served, served
 from tests.unit.query.watching import Listener, listening
+from tests.waiting import wait_until
 
 STREAMS = 3
 SETTINGS = f"streams = {STREAMS}\n"
@@ -124,7 +125,7 @@ def test_what_changed_while_nobody_listened_is_not_taken_for_what_it_was_before(
     with listening(service.socket) as stream:
         change(Status.DELIVERED)
         assert stream.rows(1)[0]["status"] == "delivered"
-    settle(lambda: threads(service) <= quiet + 1)  # one that reads, none that looks
+    wait_until(lambda: threads(service) <= quiet + 1)  # one that reads, none that looks
     change(Status.DEFERRED)
     with listening(service.socket, "?status=deferred") as stream:
         change(Status.DELIVERED)
@@ -135,13 +136,6 @@ def test_what_changed_while_nobody_listened_is_not_taken_for_what_it_was_before(
 
 def threads(service: Served) -> int:
     return len(list(Path(f"/proc/{service.process.pid}/task").iterdir()))
-
-
-def settle(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 class Broken:
@@ -167,7 +161,7 @@ def test_a_fault_ends_the_streams_and_the_next_one_is_served_again(
             hub.close(stream)
 
     asyncio.run(twice())
-    settle(lambda: len(faults) == 2)  # told after the stream ended
+    wait_until(lambda: len(faults) == 2)  # told after the stream ended
     assert [str(each.exc_value) for each in faults] == ["a fault", "a fault"]
 
 

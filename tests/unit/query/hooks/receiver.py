@@ -9,10 +9,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 
 SECRET = b"s" * 32
 SECRET_TEXT = f"whsec_{base64.b64encode(SECRET).decode()}\n"
+
+
+def secret_file(folder: Path, mode: int = 0o600) -> Path:
+    """The secret where a hook finds it."""
+    made = folder / "hook.secret"
+    made.write_text(SECRET_TEXT)
+    made.chmod(mode)
+    return made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

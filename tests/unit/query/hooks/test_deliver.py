@@ -16,17 +16,15 @@ from posttrail.hook import Hook
 from query.hooks import deliver
 from query.hooks.state import NOBODY, Call
 from tests.unit.query.hooks.conftest import hook
-from tests.unit.query.hooks.receiver import SECRET_TEXT, Receiver, is_signed
+from tests.unit.query.hooks.receiver import Receiver, is_signed
+from tests.unit.query.hooks.receiver import secret_file as made_secret
 
 CALL = Call("evt_1", "error", b"", NOBODY, json.dumps({"data": "caf\u00e9"}).encode(), 0, 0)
 
 
 @pytest.fixture
 def secret_file(tmp_path: Path) -> str:
-    path = tmp_path / "secret"
-    path.write_text(SECRET_TEXT)
-    path.chmod(0o600)
-    return str(path)
+    return str(made_secret(tmp_path))
 
 
 def to(url: str, secret_file: str, timeout_s: int = 10) -> Hook:

@@ -17,6 +17,7 @@ from query.hooks.postman import Pace, Postman
 from query.hooks.state import Call
 from query.httpd.state import State
 from tests.unit.query.hooks.conftest import hook
+from tests.waiting import wait_until
 
 ExpectedLog = Callable[[str], None]
 WAIT_S = 30.0
@@ -65,10 +66,7 @@ class Office:
             assert self._told.wait_for(lambda: len(self.made) >= count, WAIT_S), self.made
 
     def settle(self, done: Callable[[sqlite3.Connection], bool]) -> None:
-        deadline = time.monotonic() + WAIT_S
-        while not self.store.read(done):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: self.store.read(done), WAIT_S)
 
     def __enter__(self) -> "Office":
         self.postman.start()

@@ -12,7 +12,8 @@ import pytest
 
 from posttrail import run
 from tests.unit.query.conftest import Shelf, row
-from tests.unit.query.hooks.receiver import SECRET_TEXT, Receiver
+from tests.unit.query.hooks.receiver import Receiver, secret_file
+from tests.waiting import wait_until
 
 WAIT_S = 60.0
 ROOT = Path(__file__).resolve().parents[4]
@@ -44,17 +45,8 @@ def start(shelf: Shelf, tmp_path: Path) -> Iterator[Start]:
         each.wait()
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def web(tmp_path: Path, url: str, mode: int = 0o600) -> str:
-    secret = tmp_path / "secret"
-    secret.write_text(SECRET_TEXT)
-    secret.chmod(mode)
+    secret = secret_file(tmp_path, mode)
     return f'[[hooks]]\nname = "web"\non = ["delivered"]\nurl = "{url}"\nsecret_file = "{secret}"\n'
 
 
@@ -64,10 +56,10 @@ def test_it_tells_writes_its_gauges_and_ends_when_told_to(
     log, prom = tmp_path / "hookd.log", tmp_path / "hookd.prom"
     with Receiver() as receiver:
         process = start(web(tmp_path, receiver.url))
-        until(lambda: "hook begins name=web" in log.read_text())
+        wait_until(lambda: "hook begins name=web" in log.read_text())
         shelf.put(row(done_at_us=time.time_ns() // 1000), at_us=time.time_ns() // 1000)
         receiver.wait(lambda got: len(got) == 1)
-        until(prom.exists)
+        wait_until(prom.exists)
         assert start(web(tmp_path, receiver.url)).wait(WAIT_S) == 75
         process.terminate()
         assert process.wait(WAIT_S) == 0
@@ -103,9 +95,9 @@ def test_a_journal_that_is_not_there_yet_is_waited_for(
     shelf.directory.rename(aside)
     start('[[hooks]]\nname = "x"\non = ["error"]\nexec = ["/bin/true"]\n')
     log = tmp_path / "hookd.log"
-    until(lambda: "journal cannot be read, hooks wait" in log.read_text())
+    wait_until(lambda: "journal cannot be read, hooks wait" in log.read_text())
     aside.rename(shelf.directory)
-    until(lambda: "hook begins name=x" in log.read_text())
+    wait_until(lambda: "hook begins name=x" in log.read_text())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
@@ -137,7 +129,7 @@ def test_its_own_user_needs_the_journals_group_and_nothing_else(
             user=user, group=user, extra_groups=[group, gauges],
         )  # fmt: skip
     try:
-        until(lambda: (tmp_path / "run" / "hookd.prom").exists())
+        wait_until(lambda: (tmp_path / "run" / "hookd.prom").exists())
         assert "hook begins name=x" in (tmp_path / "hookd.log").read_text()
     finally:
         process.terminate()

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from query.hooks import run
 from query.hooks.state import NOBODY, Call
 from tests.unit.query.conftest import Shelf, row
 from tests.unit.query.hooks.conftest import Desk, hook
+from tests.waiting import wait_until
 
 HOSTILE = b"$(touch x);`id`' \"|&\n--help\0\xff\xe2\x80\xae@example.org"
 
@@ -79,10 +79,7 @@ def test_a_command_that_does_not_end_is_killed_with_its_children(tmp_path: Path)
     outcome = run.execute(python(source, str(out), timeout_s=2), call())
     assert (outcome.ok, outcome.said) == (False, "not done in 2 s, killed")
     pid = int(out.read_text())
-    deadline = time.monotonic() + 10
-    while is_running(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not is_running(pid)
+    wait_until(lambda: not is_running(pid), 10)
 
 
 def is_running(pid: int) -> bool:
