@@ -1,11 +1,11 @@
 """Fills a day of the journal again: from what was put aside of it, from spool and logs.
 
 First the records that ``bad-DAY`` still holds with the right checksum come back under their own
-ids (journal/salvage.py), then spool and logs are read again (``again``). An id that is found
-nowhere, while its queue file now has another, leads to that message, so that links and cursors
-hold. What is still missing is named, with its time. Where a day is old enough for tokens
-(``aging``), it is marked before it is filled; where it is old enough for counters alone, nothing is
-read: what was to be forgotten does not come back.
+ids (journal/salvage.py), then spool and logs are read again (``again``). Ids of before lead to
+where their messages are now (``missing``); what is still missing is named, with its time.
+
+Where a day is old enough for tokens (``aging``), it is marked before it is filled; where it is
+old enough for counters alone, nothing is read: what was to be forgotten does not come back.
 
 Log messages: ``day rebuilt ...`` (info; warning where something is missing), ``day not
 rebuilt ...`` (info). Raises NotPermittedError, and what journal.writer raises.
@@ -25,10 +25,11 @@ from journal.codec import DamagedRecordError
 from journal.events import Event, Source
 from journal.keys import COUNTED, DAY_US, HASH_BITS, HASHED, day_of, id_text, parse_day
 from journal.records import Record
-from journal.salvage import TELLING, Salvage, spans
+from journal.salvage import Salvage, spans
 from journal.store import group_of
-from milterd.track import again, aging
+from milterd.track import again, aging, missing
 from milterd.track.again import Again, Heard, Sieve
+from milterd.track.missing import Led
 from milterd.track.sessions import Sessions
 from milterd.track.writing import Bench, Files, Steps, Told
 from posttrail.errors import NotPermittedError, UsageError
@@ -44,7 +45,6 @@ TRIES_MOST: Final = 5
 OPEN_MOST: Final = 3_000
 BATCH: Final = 1_500
 ADOPTED_A_COMMIT: Final = 1_000
-TERM_BYTES: Final = 7
 NAMED_MOST: Final = 1_000
 APART_US: Final = 60_000_000
 """Missing messages further apart than this are told as two spans of time."""
@@ -118,7 +118,7 @@ class Rebuilding:
         bad = sorted(writer.directory.glob(f"{days.BAD}{self._name}*"), reverse=True)
         self._counts_only = self._age() == COUNTED
         if self._counts_only:
-            done = self._told(bad, Heard(), [], whole=False)
+            done = self._told(bad, Heard(), Led())
             self._settle(bad, done)
             return done
         for path in bad:
@@ -136,12 +136,11 @@ class Rebuilding:
                     yield from self._adopt(salvage, path.name)
             heard = yield from self._hear()
             yield self._progress("what is missing")
-            missing = self._lead(salvages)
-            whole = self._is_whole(salvages, missing)
+            led = missing.lead(writer, self._day, salvages, self._leads)
         finally:
             for salvage in salvages:
                 salvage.close()
-        done = self._told(bad, heard, missing, whole=whole)
+        done = self._told(bad, heard, led)
         self._settle(bad, done)
         return done
 
@@ -257,57 +256,6 @@ class Rebuilding:
         if self._commits % 4 == 0:
             writer.days.recycle()  # what was touched does not stay in memory
 
-    # -- what is missing ------------------------------------------------------------------------
-
-    def _lead(self, salvages: list[Salvage]) -> list[bytes]:
-        """Lead ids of before to where their messages are now; the ids that lead nowhere."""
-        writer = self._bench.writer
-        day = self._day.to_bytes(2, "big")
-        ids = {day + key for salvage in salvages for key in salvage.ids()}
-        missing = {message_id for message_id in ids if not writer.committed.has(message_id)}
-        for message_id in list(missing):
-            into = self._leads.get(message_id)
-            if into is not None and writer.committed.has(into):
-                writer.lead(message_id, into)
-                missing.discard(message_id)
-        if missing:
-            self._rename(salvages, ids, missing)
-        writer.commit()
-        return sorted(missing)
-
-    def _rename(self, salvages: list[Salvage], ids: set[bytes], missing: set[bytes]) -> None:
-        """Lead missing ids to messages that have new ones; those found are taken out."""
-        day = self._day.to_bytes(2, "big")
-        named: dict[bytes, set[bytes]] = {}
-        indexed: set[bytes] = set()
-        for salvage in salvages:
-            for term, key in salvage.terms({each[2:] for each in missing}):
-                indexed.add(day + key)
-                if term[:1] in TELLING:
-                    named.setdefault(term, set()).add(day + key)
-        self._counts["lost_links"] = len(missing - indexed)  # merged into others, who knows which
-        missing &= indexed
-        writer = self._bench.writer
-        for message_id, body in writer.committed.bodies(self._day):
-            if message_id in ids or codec.merged_into(message_id, body) is not None:
-                continue
-            message = codec.decode_message(message_id, body)
-            own = {key[:TERM_BYTES] for key in writer.entries(message) if key[:1] in TELLING}
-            found = {each for term in own for each in named.get(term, ())} & missing
-            if found:
-                near = min(found, key=lambda each: abs(_ms(each) - _ms(message_id)))
-                writer.lead(near, message_id)
-                missing.discard(near)
-                self._counts["renamed"] += 1
-
-    def _is_whole(self, salvages: list[Salvage], missing: list[bytes]) -> bool:
-        """Whether all that was put aside is back: every id is known, and none is missing."""
-        return (
-            not missing
-            and not self._counts["lost_links"]
-            and all(salvage.entries() == len(salvage.ids()) for salvage in salvages)
-        )
-
     # -- telling ---------------------------------------------------------------------------------
 
     def _progress(self, what: str, share: float | None = None, lines: int = 0) -> Told:
@@ -319,13 +267,13 @@ class Rebuilding:
             "salvaged": self._counts["salvaged"],
         }
 
-    def _told(self, bad: list[Path], heard: Heard, missing: list[bytes], *, whole: bool) -> Told:
+    def _told(self, bad: list[Path], heard: Heard, led: Led) -> Told:
         """What the rebuild did (docs/schema/rebuild.json)."""
         begin_us = self._day * DAY_US
         seconds = time.monotonic() - self._began
         gaps = self._bench.writer.gaps(begin_us, begin_us + DAY_US)
         times = [
-            begin_us + (int.from_bytes(each[2:], "big") >> HASH_BITS) * 1000 for each in missing
+            begin_us + (int.from_bytes(each[2:], "big") >> HASH_BITS) * 1000 for each in led.missing
         ]
         bodies = self._bench.writer.committed.bodies(self._day)
         return {
@@ -336,10 +284,10 @@ class Rebuilding:
             "lines": heard.lines,
             "events": heard.events,
             "messages": sum(codec.merged_into(each, body) is None for each, body in bodies),
-            "renamed": self._counts["renamed"],
-            "lost_links": self._counts["lost_links"],
-            "missing": len(missing),
-            "missing_ids": [id_text(each) for each in missing[:NAMED_MOST]],
+            "renamed": led.renamed,
+            "lost_links": led.lost_links,
+            "missing": len(led.missing),
+            "missing_ids": [id_text(each) for each in led.missing[:NAMED_MOST]],
             "missing_times": [
                 {"begin": rfc3339(begin), "end": rfc3339(end)}
                 for begin, end in spans(times, APART_US)
@@ -356,7 +304,7 @@ class Rebuilding:
                 for gap in gaps
             ],
             "damaged": heard.damaged,
-            "complete": whole,
+            "complete": led.is_whole,
             "counts_only": self._counts_only,
             "removed": [],
             "seconds": round(seconds, 3),
@@ -391,11 +339,6 @@ class Rebuilding:
             yield
         finally:
             correlator.sessions = live
-
-
-def _ms(message_id: bytes) -> int:
-    """The millisecond of the day of an id."""
-    return int.from_bytes(message_id[2:], "big") >> HASH_BITS
 
 
 def _since(found_us: int, begin_us: int) -> str | None:
