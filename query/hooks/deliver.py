@@ -9,7 +9,8 @@ again. Looking up the host's name has the resolver's own limit. Raises nothing.
 import socket
 import ssl
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
@@ -54,12 +55,7 @@ def _said(error: OSError) -> str:
 
 
 def _exchange(address: Address, call: Call, secrets: tuple[bytes, ...], deadline: float) -> Outcome:
-    plain = _dial(address, deadline)
-    # Whatever the other side does, byte by byte, it ends here.
-    cut = Timer(max(0.0, deadline - time.monotonic()), _shut, (plain,))
-    cut.daemon = True
-    cut.start()
-    try:
+    with _dial(address, deadline) as plain, plain.dup() as handle, _cut(handle, deadline):
         opened = plain
         if address.tls:
             opened = _context().wrap_socket(plain, server_hostname=address.host)
@@ -76,9 +72,6 @@ def _exchange(address: Address, call: Call, secrets: tuple[bytes, ...], deadline
         finally:
             connection.close()
             opened.close()
-    finally:
-        cut.cancel()
-        plain.close()
 
 
 def _headers(address: Address, call: Call, secrets: tuple[bytes, ...]) -> dict[str, str]:
@@ -122,9 +115,24 @@ def _dial(address: Address, deadline: float) -> socket.socket:
     raise error
 
 
-def _shut(opened: socket.socket) -> None:
+@contextmanager
+def _cut(handle: socket.socket, deadline: float) -> Iterator[None]:
+    """Whatever the other side does, byte by byte, it ends at the deadline.
+
+    By a handle of its own: TLS takes the descriptor of the socket that it wraps.
+    """
+    cut = Timer(max(0.0, deadline - time.monotonic()), _shut, (handle,))
+    cut.daemon = True
+    cut.start()
+    try:
+        yield
+    finally:
+        cut.cancel()
+
+
+def _shut(handle: socket.socket) -> None:
     with suppress(OSError):
-        socket.socket.shutdown(opened, socket.SHUT_RDWR)
+        handle.shutdown(socket.SHUT_RDWR)
 
 
 @lru_cache(maxsize=1)

@@ -90,13 +90,17 @@ def test_an_answer_that_does_not_come_ends_at_the_limit(secret_file: str) -> Non
 
 
 @contextmanager
-def speaking(*pieces: bytes, pause: float = 0.0) -> Iterator[str]:
+def speaking(
+    *pieces: bytes, pause: float = 0.0, tls: ssl.SSLContext | None = None
+) -> Iterator[str]:
     """A server that says these pieces, one after the other, whatever it is asked."""
     ended = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             client, _ = listener.accept()
+            if tls is not None:
+                client = tls.wrap_socket(client, server_side=True)
             with client:
                 client.recv(65536)
                 try:
@@ -109,7 +113,8 @@ def speaking(*pieces: bytes, pause: float = 0.0) -> Iterator[str]:
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        scheme = "https" if tls else "http"
+        yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/"
         ended.set()
         thread.join(10)
 
@@ -117,6 +122,19 @@ def speaking(*pieces: bytes, pause: float = 0.0) -> Iterator[str]:
 def test_an_answer_that_drips_ends_at_the_limit(secret_file: str) -> None:
     drops = [b"HTTP/1.1 200 OK\r\n"] + [b"x: y\r\n"] * 100
     with speaking(*drops, pause=0.2) as url:
+        began = time.monotonic()
+        outcome = deliver.post(to(url, secret_file, timeout_s=1), CALL)
+        assert time.monotonic() - began < 5
+    assert outcome.said == "no answer in 1 s"
+
+
+def test_an_answer_that_drips_over_tls_ends_at_the_limit(
+    tmp_path: Path, secret_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, trusting = contexts(tmp_path, "IP:127.0.0.1", known=True)
+    monkeypatch.setattr(deliver, "_context", lambda: trusting)
+    drops = [b"HTTP/1.1 200 OK\r\n"] + [b"x: y\r\n"] * 50
+    with speaking(*drops, pause=0.2, tls=server) as url:
         began = time.monotonic()
         outcome = deliver.post(to(url, secret_file, timeout_s=1), CALL)
         assert time.monotonic() - began < 5
@@ -150,6 +168,14 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return key, cert
 
 
+def contexts(folder: Path, name: str, *, known: bool) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's with a certificate of this name, and that of a client that may know it."""
+    key, cert = certificate(folder, name)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(cert, key)
+    return server, ssl.create_default_context(cafile=str(cert) if known else None)
+
+
 @pytest.mark.parametrize(
     ("name", "known", "said"),
     [
@@ -162,10 +188,7 @@ def test_a_certificate_is_verified(
     tmp_path: Path, secret_file: str, monkeypatch: pytest.MonkeyPatch,
     name: str, known: bool, said: str,
 ) -> None:  # fmt: skip
-    key, cert = certificate(tmp_path, name)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(cert, key)
-    trusting = ssl.create_default_context(cafile=str(cert) if known else None)
+    server, trusting = contexts(tmp_path, name, known=known)
     monkeypatch.setattr(deliver, "_context", lambda: trusting)
     with Receiver() as receiver:
         plain = receiver._server.socket
