@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +82,24 @@ def test_a_command_that_does_not_end_is_killed_with_its_children(tmp_path: Path)
     assert (outcome.ok, outcome.said) == (False, "not done in 2 s, killed")
     pid = int(out.read_text())
     wait_until(lambda: not is_running(pid), 10)
+
+
+def test_who_left_the_group_and_keeps_standard_input_holds_nobody(tmp_path: Path) -> None:
+    out = tmp_path / "pid"
+    source = (
+        "import os, sys, time\n"
+        "child = os.fork()\n"
+        "if child: open(sys.argv[1], 'w').write(str(child))\n"
+        "else: os.setsid()\n"
+        "time.sleep(30)"
+    )
+    began = time.monotonic()
+    try:
+        outcome = run.execute(python(source, str(out), timeout_s=2), call(b"x" * (1 << 20)))
+        assert outcome.said == "not done in 2 s, killed"
+        assert time.monotonic() - began < 20
+    finally:
+        os.kill(int(out.read_text()), signal.SIGKILL)
 
 
 def is_running(pid: int) -> bool:
