@@ -20,7 +20,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from posttrail.demo.lab import Lab
+from posttrail.demo.lab import Lab, free_base
 from posttrail.demo.postfix_files import HOST, INSIDE_CLIENT, LOCAL_DOMAINS
 from posttrail.demo.sinks import Sinks
 from posttrail.errors import UnavailableError, UsageError
@@ -95,10 +95,8 @@ def stage(directory: Path) -> Iterator[Stage]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listens on now, and that the kernel gives to no client."""
+    return free_base(1)
 
 
 def configuration(directory: Path, lab: Lab, port: int, metrics: int = 0) -> str:

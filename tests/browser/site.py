@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from posttrail.demo.stage import Stage
+from posttrail.demo.stage import Stage, free_port
 from posttrail.run import program
 from tests.integration.parts import Program, answers
 from tests.waiting import wait_until
@@ -61,7 +61,7 @@ class Site:
 @contextmanager
 def site(stage: Stage, directory: Path) -> Iterator[Site]:
     """queryd over a stage's journal; its state is below an existing directory."""
-    public = f"127.0.0.1:{_free_port()}"
+    public = f"127.0.0.1:{free_port()}"
     unix = directory / "queryd.sock"
     config = directory / "queryd.toml"
     query = {
@@ -69,6 +69,7 @@ def site(stage: Stage, directory: Path) -> Iterator[Site]:
         "state": str(directory / "state.sqlite"),
         "tcp": public,
         "base_url": f"http://{public}",
+        "metrics": "",  # the stage's own queryd has that port
     }
     config.write_text(_with_query(stage.config.read_text(), query))
     queryd = Program(directory / "queryd.log", program("posttrail-queryd"), "--config", str(config))
@@ -95,12 +96,6 @@ def _with_query(toml: str, query: dict[str, str]) -> str:
         f"[{table}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
         for table, keys in tables.items()
     )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        number: int = server.getsockname()[1]
-        return number
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from posttrail.demo.stage import free_port
+
 ROOT: Final = Path(os.environ.get("POSTTRAIL_SENDMAIL", Path(__file__).parents[2] / ".sendmail"))
 HOST: Final = "mx"
 FQDN: Final = "mx.example.com"
@@ -49,13 +51,6 @@ class LabError(Exception):
     """Sendmail cannot run here; says why."""
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-    return number
-
-
 class SendmailLab:
     """A Sendmail that listens while the ``with`` block runs."""
 
@@ -70,7 +65,7 @@ class SendmailLab:
     ) -> None:
         self.directory = directory
         self.log = directory / "mail.log"
-        self.port = _free_port()
+        self.port = free_port()
         self.milter_socket = directory / "milter" / "milter.sock"
         self._sinks = sinks
         self._filters = filters or {}

@@ -179,7 +179,7 @@ def test_what_journald_takes_is_followed_and_what_it_drops_is_a_gap(
         lost = told[0].lost
         assert 0 < lost < sent
         _until(lambda: statuses(writer)["rejected"] == sent - lost, tracker.turn)
-        assert tracker.gauges()["posttrail_trackd_forged_lines"] == 1
+        assert tracker.gauges()["posttrail_trackd_forged_lines_total"] == 1
         tracker.stop()
     with Reader.open(settings.journal.directory) as reader:
         gaps = [span for span in reader.coverage() if isinstance(span, Gap)]

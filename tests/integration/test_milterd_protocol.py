@@ -2,7 +2,6 @@
 
 import resource
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from milterd.spool import parse_line
+from posttrail.demo.stage import free_port
 from tests.integration.milter_client import (
     ALL_PROTOCOL,
     NO_REPLIES,
@@ -362,9 +362,7 @@ def test_an_mta_that_cannot_keep_silent_is_answered(milterd: Milterd) -> None:
 
 
 def test_over_inet_every_callback_replies(start: Start) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     milterd = start("--socket", f"inet:{port}@127.0.0.1")
     with Mta(port) as mta:
         assert mta.protocol & NO_REPLIES == 0

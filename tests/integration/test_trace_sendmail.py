@@ -12,6 +12,7 @@ from query.trace.tree import Question, Step, Trace, Verdict, ends
 from tests.integration import sendmail_lab, trace_inside
 from tests.integration.knot import Knot
 from tests.integration.sendmail_lab import BASE, ROOT, SendmailLab
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.integration,
@@ -183,7 +184,13 @@ def test_a_mail_meets_what_the_trace_said(
         input=b"Subject: x\n\nx\n", capture_output=True, check=False, timeout=30,
     )  # fmt: skip
     pattern = re.compile(rf"to={to}, .*dsn=([\d.]+)")
-    statuses = [found[1] for line in lab.lines() if (found := pattern.search(line))]
+    statuses: list[str] = []
+
+    def told() -> bool:
+        statuses[:] = [found[1] for line in lab.lines() if (found := pattern.search(line))]
+        return bool(statuses)
+
+    wait_until(told)
     root = traces[to].root
     assert root.enhanced_status == statuses[-1]
     assert (root.verdict is TEMPORARY) is statuses[-1].startswith("4")

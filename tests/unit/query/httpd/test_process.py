@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from posttrail.demo.stage import free_port
 from query.httpd import sockets
 from query.httpd.facts import Door
 from tests.unit.query.conftest import Shelf, row
@@ -94,9 +95,7 @@ def test_what_is_no_http_is_refused_and_harms_nobody(filled: Shelf, tmp_path: Pa
 
 
 def test_a_port_knows_nobody_by_being_local(filled: Shelf, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with served(place(tmp_path), filled.directory, f'tcp = "127.0.0.1:{port}"\n'):
         from http.client import HTTPConnection
 
