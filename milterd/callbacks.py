@@ -26,7 +26,7 @@ from milterd.headers import wanted
 from milterd.metrics import Counters
 from milterd.recorder import Make, now_us
 from milterd.spool import encode_body
-from milterd.transaction import Session, SubjectRule, Transaction, record
+from milterd.transaction import Room, Session, SubjectRule, Transaction, record
 from posttrail.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ class Sink:
     silent: bool  # whether to ask the MTA not to wait for replies
     answer: int = milter.CONTINUE  # as negotiated with whom we last heard of a client from
     open: set[Connection] = field(default_factory=set)  # those in a transaction
+    room: Room = field(default_factory=Room)
 
 
 class Connection:
@@ -118,7 +119,8 @@ class Connection:
         if not self.session.ip:
             self._client(ctx)  # a client's name that is not UTF-8 kept connect from being called
         login = _macro(ctx, "{auth_authen}")
-        transaction = Transaction(now_us(), arguments, login, _macro(ctx, "{auth_type}"))
+        auth = _macro(ctx, "{auth_type}")
+        transaction = Transaction(now_us(), arguments, login, auth, self.sink.room)
         transaction.queue_id = _macro(ctx, "i")
         self.transaction = transaction
         self.sink.open.add(self)
@@ -187,6 +189,7 @@ class Connection:
                 subject=self.sink.subject,
             )
             self.sink.put(make, transaction.size_bytes())
+            transaction.end()
 
 
 def _body(

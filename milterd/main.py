@@ -119,6 +119,8 @@ def _watch(
         if proof and proof.holds():
             daemon.notify("WATCHDOG=1")
         sink.counters.open_transactions = len(sink.open)
+        sink.counters.open_bytes = sink.room.taken_bytes
+        sink.counters.dropped_fields = sink.room.dropped
         gauges.write(sink.counters)
         if stop.wait(TURN_S):
             return ""

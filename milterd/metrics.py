@@ -18,6 +18,8 @@ class Counters:
     queue_records: int = 0
     queue_bytes: int = 0
     open_transactions: int = 0
+    open_bytes: int = 0  # that these hold for long headers
+    dropped_fields: int = 0  # for which there was no room
     unwritten_bytes: int = 0
     spool_bytes: int = 0  # on disk
     failing: int = 0  # 1 while the spool cannot be written
@@ -33,6 +35,8 @@ class Counters:
             "posttrail_milter_queue_records": self.queue_records,
             "posttrail_milter_queue_bytes": self.queue_bytes,
             "posttrail_milter_open_transactions": self.open_transactions,
+            "posttrail_milter_open_bytes": self.open_bytes,
+            "posttrail_milter_dropped_fields_total": self.dropped_fields,
             "posttrail_milter_unwritten_bytes": self.unwritten_bytes,
             "posttrail_milter_spool_bytes": self.spool_bytes,
             "posttrail_milter_spool_failing": self.failing,

@@ -7,6 +7,7 @@ is done by ``record``, once, by whoever has the time. Raises nothing.
 """
 
 import hashlib
+import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -15,6 +16,10 @@ from milterd.spool import VERSION, Body
 
 FIELDS: Final = 500  # header fields kept of one message; MTAs limit their bytes
 VALUE_BYTES: Final = 4000  # kept of one field
+FIELD_BYTES: Final = 100  # what Python takes for a field, about, beside its value
+OWN_BYTES: Final = 8192  # of fields that every transaction may hold, whatever the others do
+SHARE_BYTES: Final = 65_536  # that a transaction asks for where it has more
+ROOM_BYTES: Final = 64 << 20  # of such shares in all: the unit's MemoryMax= is 256 MiB
 
 SubjectRule = Callable[[str], str]
 
@@ -30,12 +35,50 @@ class Session(NamedTuple):
     tls: str = ""
 
 
+class Room:
+    """The memory that open transactions may take together for long headers.
+
+    Callbacks of several sessions ask in several threads. A transaction asks once for each share,
+    so nearly all mail never does.
+    """
+
+    def __init__(self, most_bytes: int = ROOM_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self.taken_bytes = 0
+        self.dropped = 0  # header fields for which there was no room
+
+    def take(self) -> int:
+        """One share more; 0 where there is none left: then a field is counted as dropped."""
+        with self._lock:
+            if self.taken_bytes + SHARE_BYTES > self._most_bytes:
+                self.dropped += 1
+                return 0
+            self.taken_bytes += SHARE_BYTES
+            return SHARE_BYTES
+
+    def give_back(self, size_bytes: int) -> None:
+        """What a transaction had taken."""
+        with self._lock:
+            self.taken_bytes -= size_bytes
+
+
 class Transaction:
     """One transaction while it is spoken, from MAIL on."""
 
-    __slots__ = ("arguments", "at_us", "auth", "fields", "login", "queue_id", "recipients", "stage")
+    __slots__ = (
+        "arguments", "at_us", "auth", "fields", "free_bytes", "login", "queue_id", "recipients",
+        "room", "stage", "taken_bytes",
+    )  # fmt: skip
 
-    def __init__(self, at_us: int, arguments: tuple[bytes, ...], login: str, auth: str) -> None:
+    def __init__(
+        self,
+        at_us: int,
+        arguments: tuple[bytes, ...],
+        login: str,
+        auth: str,
+        room: Room | None = None,
+    ) -> None:
         self.at_us = at_us
         self.arguments = arguments
         self.login = login
@@ -44,6 +87,9 @@ class Transaction:
         self.stage = "mail"
         self.recipients: list[tuple[tuple[bytes, ...], str, str, str]] = []
         self.fields: list[tuple[str, bytes]] = []
+        self.free_bytes = OWN_BYTES
+        self.taken_bytes = 0  # of the room that all share
+        self.room = room
 
     def add_recipient(
         self, arguments: tuple[bytes, ...], mailer: str, host: str, address: str
@@ -55,12 +101,28 @@ class Transaction:
     def add_field(self, name: str, value: bytes) -> None:
         """One header field, its name in lower case."""
         if len(self.fields) < FIELDS:
-            self.fields.append((name, value[:VALUE_BYTES]))
+            value = value[:VALUE_BYTES]
+            free_bytes = self.free_bytes - len(value) - FIELD_BYTES
+            if free_bytes < 0 and self.room is not None:
+                share = self.room.take()
+                if not share:
+                    return
+                self.taken_bytes += share
+                free_bytes += share
+            self.free_bytes = free_bytes
+            self.fields.append((name, value))
+
+    def end(self) -> None:
+        """Give back the room; what is kept is counted by the queue from now on."""
+        if self.taken_bytes and self.room is not None:
+            self.room.give_back(self.taken_bytes)
+            self.taken_bytes = 0
 
     def size_bytes(self) -> int:
         """About how much memory this takes."""
-        values = sum([len(value) for _, value in self.fields])
-        return 1000 + 300 * len(self.recipients) + values
+        spoken = sum([len(argument) for one in self.recipients for argument in one[0]])
+        fields = OWN_BYTES + self.taken_bytes - self.free_bytes
+        return 1000 + 300 * len(self.recipients) + spoken + fields
 
 
 def record(

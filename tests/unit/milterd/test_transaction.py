@@ -1,11 +1,17 @@
 """From what was spoken to the spool's record; the protocol test tells the same of the process."""
 
+import sys
+import threading
+
 import pytest
 
 from milterd.spool import Body, encode_body, to_events
 from milterd.transaction import (
     FIELDS,
+    OWN_BYTES,
+    SHARE_BYTES,
     VALUE_BYTES,
+    Room,
     Session,
     Transaction,
     bare,
@@ -148,3 +154,76 @@ def test_names_of_sendmail_are_rooted_and_ours_are_not() -> None:
     transaction = said(b"<a@b>")
     transaction.add_recipient((b"<c@d.example>",), "esmtp", "d.example.", "")
     assert whole(transaction)["rcpts"][0][2] == "d.example"
+
+
+def long_header(transaction: Transaction, fields: int = FIELDS) -> None:
+    for _ in range(fields):
+        transaction.add_field("subject", b"x" * VALUE_BYTES)
+
+
+def test_all_open_transactions_together_hold_no_more_than_the_room() -> None:
+    room = Room(4 * SHARE_BYTES)
+    several = [Transaction(5, (b"<a@b>",), "", "", room) for _ in range(20)]
+    for transaction in several:
+        long_header(transaction)
+    held = sum(len(value) for one in several for _, value in one.fields)
+    assert 4 * SHARE_BYTES * 0.9 < held <= 4 * SHARE_BYTES + 20 * OWN_BYTES
+    assert room.taken_bytes == 4 * SHARE_BYTES
+    kept = sum(len(one.fields) for one in several)
+    assert room.dropped == 20 * FIELDS - kept
+
+
+def test_without_room_the_envelope_and_an_ordinary_header_are_kept() -> None:
+    room = Room(0)
+    long_header(Transaction(5, (b"<a@b>",), "", "", room))
+    transaction = Transaction(5, (b"<a@b>",), "", "", room)
+    transaction.add_field("message-id", b"<m@b>")
+    for number in range(1000):
+        transaction.add_recipient((b"<%d@c>" % number,), "smtp", "c", "")
+    long_header(transaction)
+    body = whole(transaction)
+    assert (body["message_id"], body["sender"], len(body["rcpts"])) == ("m@b", "a@b", 1000)
+
+
+def test_the_end_gives_the_room_back_once() -> None:
+    room = Room(SHARE_BYTES)
+    first = Transaction(5, (b"<a@b>",), "", "", room)
+    long_header(first, 10)
+    assert room.taken_bytes == SHARE_BYTES
+    first.end()
+    first.end()
+    assert room.taken_bytes == 0
+    second = Transaction(5, (b"<a@b>",), "", "", room)
+    long_header(second, 10)
+    assert len(second.fields) == 10
+
+
+def test_room_is_counted_exactly_by_several_threads() -> None:
+    room = Room(1 << 40)
+
+    def talk() -> None:
+        for _ in range(300):
+            transaction = Transaction(5, (b"<a@b>",), "", "", room)
+            long_header(transaction, 40)
+            transaction.end()
+
+    threads = [threading.Thread(target=talk) for _ in range(8)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert (room.taken_bytes, room.dropped) == (0, 0)
+
+
+def test_the_queue_is_told_of_many_small_fields_and_long_recipients() -> None:
+    """What Python takes for them is memory, too."""
+    transaction = Transaction(5, (b"<a@b>",), "", "", Room())
+    for _ in range(FIELDS):
+        transaction.add_field("subject", b"")
+    transaction.add_recipient((b"x" * 2000,), "smtp", "c", "")
+    assert transaction.size_bytes() >= 50 * FIELDS + 2000
