@@ -24,6 +24,8 @@ from tests.integration.milter_client import Mta
 from tests.integration.parts import Load, Program, answers, postfix_and_parts, settled
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.integration
+
 LONGEST_S = 0.25  # from the first answer to the kill
 
 Spoken = tuple[bytes, list[bytes]]
@@ -161,7 +163,6 @@ def test_what_milterd_wrote_outlasts_its_kills(
     )
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("count", [2, pytest.param(40, marks=pytest.mark.soak)])
 def test_mail_is_accepted_and_told_while_milterd_is_killed(count: int) -> None:
     clock, chance = Clock(), random.Random(count)
