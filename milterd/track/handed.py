@@ -201,6 +201,12 @@ class Desk:
             self._leaving.append(caller)
         return True
 
+    @property
+    def ages(self) -> bool:
+        """Whether old days are to forget anything."""
+        kept = self._bench.settings.journal
+        return bool(kept.hash_after_days or kept.counts_after_days)
+
     def later(self, verb: str) -> None:
         """Have something done of our own accord, where that is not waiting already."""
         if all(one.verb != verb for one in self._own):

@@ -136,7 +136,7 @@ class Tracker:
             dropped += self._writer.shrink(self._cap_bytes, protected)
         for day in dropped:
             log.info("dropped day=%s", day)
-        if self._desk is not None:
+        if self._desk is not None and self._desk.ages:
             self._desk.later(AGE)
         yesterday = day_name(day_of(_now_us()) - 1)
         if yesterday != self._compacted:
