@@ -87,7 +87,7 @@ class Scrubber:
 
     def name(self, raw: bytes) -> bytes:
         """An address or login."""
-        if not raw or raw == ABSENT:
+        if not raw or raw == ABSENT or self._wanted.stays(raw):
             return raw
         parts = split(raw)
         if parts is None:

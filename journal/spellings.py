@@ -24,6 +24,7 @@ _ATEXT: Final = (
 )
 _NAME: Final = bytes(c for c in _ATEXT if c not in b"!#$%&'*/=?^`{|}~")
 _LONGEST: Final = 320  # bytes of a local part that is looked at
+_MOST_PASSES: Final = 8
 _MOST_TRIES: Final = 24
 _ESCAPED: Final = {
     b"%": re.compile(rb"%([0-9A-Fa-f]{2})"),
@@ -51,7 +52,19 @@ class Wanted(NamedTuple):
 
 
 def replaced(text: bytes, wanted: Wanted, where: Where) -> bytes:
-    """The text with something else for the local part of every wanted address."""
+    """The text with something else for the local part of every wanted address.
+
+    Looked through again while something is found: spellings that overlap show one after the other.
+    """
+    for _ in range(_MOST_PASSES):
+        new = _replaced_once(text, wanted, where)
+        if new == text:
+            break
+        text = new
+    return text
+
+
+def _replaced_once(text: bytes, wanted: Wanted, where: Where) -> bytes:
     parts: list[bytes] = []
     done = 0
     for begin, end, other in _found(text, wanted, where):
@@ -66,6 +79,8 @@ def _found(text: bytes, wanted: Wanted, where: Where) -> Iterator[tuple[int, int
     for match in _DOMAIN.finditer(text):
         at, domain = match[1], match[2]
         if (at is None and b"." not in domain) or not wanted.domain(domain):
+            continue
+        if wanted.stays(domain):  # what stands for a local part, behind another "@"
             continue
         begin, end = match.start(2), match.end(2)
         if at is None and wanted.is_exact:
