@@ -40,12 +40,12 @@ class MemoryStore:
         skip: Container[bytes] = (),
         most: int = 0,
     ) -> list[Record]:
-        """Records with a value, newest first; of ``most`` of them, 0: all."""
-        ids = self._found_by.get(value_of(kind, value), ())
+        """Records with a value, newest first; ``most`` of them, 0: all."""
+        ids = [id for id in self._found_by.get(value_of(kind, value), ()) if id not in skip]
         found = [self._records[id] for id in ids]
         near = [record for record in found if begin_us <= record.message.time_us <= end_us]
         near.sort(key=lambda record: (record.message.time_us, record.id), reverse=True)
-        return [record for record in near[: most or None] if record.id not in skip]
+        return near[: most or None]
 
     def put(self, record: Record, old: Record | None) -> None:
         """A new record, or one in the place of another."""
