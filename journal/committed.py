@@ -5,7 +5,6 @@ over by the time of its last message or by one look into the index, before anyth
 Raises what journal/store.py raises, and ``UnavailableError`` on damage.
 """
 
-import sys
 from collections.abc import Container, Iterator
 from itertools import islice
 from typing import Final
@@ -55,8 +54,8 @@ class Committed:
     ) -> list[Record]:
         """The committed records with that value and begin <= time <= end, newest first.
 
-        Those whose id is in ``skip`` are passed over without being read. ``most``: no more than
-        so many of the newest are looked at, those to be skipped among them; 0: all.
+        Those whose id is in ``skip`` are passed over without being read. ``most``: of each
+        day so many of the newest at most; 0: all.
         """
         first, last = day_of(begin_us), day_of(end_us) + 1  # + 1: its time may have moved back
         days_within = [
@@ -70,18 +69,14 @@ class Committed:
         wanted = value_of(kind, value)
         terms = [Term(self._keyer.term(wanted))]
         key = terms[0].key
-        left = most if most else sys.maxsize
         for day in days_within:
             opened = self._days.opened.get(day) or self._days.of(day)
             if opened.begins(b"x", key):  # a miss ends here: it is the rule
                 span = Span(begin_us // 1000, end_us // 1000 + 1)
                 hit = hits.newest_first([Day(day, opened)], lambda _: terms, span, self._time_of)
-                seen = [each.id for each in islice(hit, left)]
-                ids = [id for id in seen if id not in skip]
+                unread = (each.id for each in hit if each.id not in skip)
+                ids = list(islice(unread, most or None))
                 found += self._verified(opened, ids, wanted, begin_us, end_us)
-                left -= len(seen)
-                if left <= 0:
-                    break
         found.sort(key=lambda record: (record.message.time_us, record.id), reverse=True)
         return found
 

@@ -21,14 +21,12 @@ from journal.events import STARTS, Event
 from journal.locality import Locality
 from journal.places import AT_US, KIND, QUEUE_ID, SAID
 from milterd.track import kin, strays
-from milterd.track.hearsay import Hearsay, heard_enough
+from milterd.track.hearsay import Hearsay
 from milterd.track.lives import (
     LAG_US,
     SECOND,
-    STEPS,
     Life,
     Open,
-    flag,
     follow,
     is_long,
     is_sure,
@@ -121,8 +119,8 @@ class Correlator:
             if not message_id or word == message_id:
                 continue
             within_us = self._memory.lifetime_us
-            begin_us, end_us = event.at_us - within_us, event.at_us + within_us
-            if self._memory.kin.near(host, word, begin_us, end_us):
+            self._memory.kin.fetch(host, word, event.at_us - within_us, event.at_us + within_us)
+            if self._memory.kin.of(host, word):
                 event = event._replace(fields=(*event.fields[:at], word, *event.fields[at + 1 :]))
         return event
 
@@ -154,7 +152,6 @@ class Correlator:
             life.note(transaction)
             message = life.message
             self._memory.kin.register(message, life.message_id)
-            self._memory.name_sender(message, life.sender)
         else:
             known = self._memory.refusals.holding(transaction, events, host)
             message = known if known is not None else Open(host)
@@ -172,11 +169,8 @@ class Correlator:
         life = self._life(event, host)
         life.note(event)
         message = life.message
-        kind = event[KIND]
-        if kind == kinds.FILED and heard_enough(message, event):
-            flag(message)
-            return message
         self._memory.add(message, event)
+        kind = event[KIND]
         if kind == kinds.DELIVERY:
             fields = event[SAID]
             if fields[7] == _SENT:
@@ -190,7 +184,6 @@ class Correlator:
             if life.message.mentions:
                 self._onward(life)
         elif kind == kinds.QUEUED:
-            self._memory.name_sender(message, life.sender)
             if kin.may_meet(life):
                 self._hearsay.meet(life)
             if self.sessions.strays.clients and life.start is not None:
@@ -330,8 +323,7 @@ class Correlator:
         found = _near(self._memory.lives.get(host, {}).get(queue_id), event, within_us)
         if not found:
             begin_us = event.at_us - within_us
-            end_us = event.at_us + LAG_US
-            self._memory.bring(host, b"q", queue_id, begin_us, end_us, kin.MOST)
+            self._memory.bring(host, b"q", queue_id, begin_us, event.at_us + LAG_US)
             found = _near(self._memory.lives.get(host, {}).get(queue_id), event, within_us)
         return found
 
@@ -341,12 +333,10 @@ class Correlator:
         if any(life.message is message for life in lives):
             return
         hop = next((life for life in lives if _is_hop(message, event, life)), None)
-        if hop is None:
-            self._memory.mention(message, next_id)
-        elif event.fields[11] == b"lmtp" and _is_anothers(hop, event.queue_id):
-            flag(message)
-        else:
+        if hop is not None:
             self._memory.merge(message, hop.message)
+        else:
+            self._memory.mention(message, next_id)
 
     def _onward(self, life: Life) -> None:
         """A Message-ID that comes late: is where the message was passed on to of this host?"""
@@ -362,8 +352,7 @@ class Correlator:
 
     def _recall(self, life: Life) -> None:
         """A new life: did an earlier delivery go on under this queue id?"""
-        known = self._memory.mentions.get((life.message.host, life.queue_id))
-        for message in reversed(kin.last(known, kin.MOST)):
+        for message in self._memory.mentions.get((life.message.host, life.queue_id), ()):
             if message is not life.message and any(
                 event.kind == kinds.DELIVERY
                 and event.fields[10] == life.queue_id
@@ -405,7 +394,6 @@ class Correlator:
             self._memory.refusals.register(message, [event])
         elif event not in message.events:
             self._memory.add(message, event)
-            self._memory.refusals.register(message, [event])
         return message
 
 
@@ -417,20 +405,10 @@ REFUSING: Final = frozenset(
 )
 
 
-def _is_anothers(session: Life, queue_id: bytes) -> bool:
-    """Whether what a final agent's session filed was handed to it as another queue file already."""
-    events = session.message.events
-    if not any(one.kind == kinds.FILED and one.queue_id == session.queue_id for one in events):
-        return False
-    lives = session.message.lives
-    files = [life for life in lives if life.start is not None or life.sender is not None]
-    return bool(files) and all(life.queue_id != queue_id for life in files)
-
-
 def _near(life: Life | None, event: Event, within_us: int) -> list[Life]:
     """Of a chain of lives those that an event may point at."""
     found: list[Life] = []
-    while life is not None and len(found) < STEPS:
+    while life is not None:
         early = event.at_us - within_us <= life.first_us or is_long(life.queue_id)
         if early and life.first_us <= event.at_us + LAG_US:
             found.append(life)

@@ -11,19 +11,14 @@ from typing import Final
 
 from journal import address, kinds
 from journal.events import Event
+from journal.records import FLAG_AMBIGUOUS
 from milterd.track import kin, late, strays
-from milterd.track.lives import DAY, LAG_US, Life, Open, flag
+from milterd.track.lives import DAY, LAG_US, Life, Open
 from milterd.track.memory import HOP_US, Memory
 from milterd.track.sessions import Sessions
 
 NOTICE_US: Final = 35 * DAY
 """A notice comes back no longer than this after its message (journal retention, and some)."""
-
-TOLD: Final = 20
-"""The like of one recipient that a message is told by others, who name no queue id."""
-
-_ABOUT: Final = {kinds.VERDICT: 5, kinds.FILED: 2}
-"""Where an event has the recipient."""
 
 
 class Hearsay:
@@ -34,39 +29,35 @@ class Hearsay:
 
     def named(self, life: Life, sessions: Sessions) -> None:
         """A queue file's Message-ID is known: who speaks of it without a queue id?"""
-        self._memory.kin.register(life.message, life.message_id)
+        known = self._memory.kin
+        known.register(life.message, life.message_id)
         if sessions.strays:
             self.claim(life, life.message_id, sessions)
-        self.meet(life)
+        if known.shared(life.message.host, life.message_id) or kin.may_meet(life):
+            self.meet(life)
 
     def meet(self, life: Life) -> None:
         """Messages with this Message-ID: is one what a program gave back, or what Dovecot filed?"""
         host, message_id, message = life.message.host, life.message_id, life.message
-        if not message_id or not (kin.may_meet(life) or kin.is_session(message)):
+        if not message_id:
             return
         begin_us, end_us = life.first_us - HOP_US, life.first_us + self._memory.lifetime_us
+        self._memory.kin.fetch(host, message_id, begin_us, end_us)
         givers: list[Open] = []
         takers: list[Open] = []
-        near = self._memory.kin.near(host, message_id, begin_us, end_us)
-        for other in near:
+        for other in self._memory.kin.of(host, message_id):
             if other is message:
                 continue
             if kin.was_filed(other, message) or kin.gave_back(other, life):
                 givers.append(other)
             elif kin.was_filed(message, other) or any(
-                one.message_id == message_id
-                and kin.gave_back(message, one)
-                and not kin.gave_back(other, one)
-                for one in other.lives
+                one.message_id == message_id and kin.gave_back(message, one) for one in other.lives
             ):
                 takers.append(other)
-        if kin.crowded(near, begin_us, end_us):
-            sure = not givers and not takers
-        else:
-            sure = len(givers) <= 1 and len(takers) <= max(1, kin.recipients(life))
-        if not sure:
-            flag(message)
-            return
+        if len(givers) > 1:
+            message.flags |= FLAG_AMBIGUOUS
+            message.dirty = True
+            givers = []
         for other in takers:
             self._memory.merge(message, other)
         for other in givers:
@@ -79,14 +70,10 @@ class Hearsay:
         message_id = strays.message_id_of(event)
         if message_id:
             begin_us, end_us = event.at_us - HOP_US, event.at_us + LAG_US
-            near = self._memory.kin.near(host, message_id, begin_us, end_us)
-            if kin.crowded(near, begin_us, end_us):
-                for message in near:
-                    flag(message)
-                return None
+            self._memory.kin.fetch(host, message_id, begin_us, end_us)
             lives = [
                 life
-                for message in near
+                for message in self._memory.kin.of(host, message_id)
                 for life in message.lives
                 if life.message_id == message_id and begin_us <= life.first_us <= end_us
             ]
@@ -107,13 +94,9 @@ class Hearsay:
     def _tell(self, life: Life, event: Event) -> Open:
         """Give a message an event that named no queue id."""
         owned = event._replace(queue_id=life.queue_id)
-        message = life.message
-        if owned not in message.events:
-            if heard_enough(message, owned):
-                flag(message)
-            else:
-                self._memory.add(message, owned)
-        return message
+        if owned not in life.message.events:
+            self._memory.add(life.message, owned)
+        return life.message
 
     # -- notices from outside ---------------------------------------------------------
 
@@ -136,24 +119,13 @@ class Hearsay:
         begin_us, sender = notice.at_us - NOTICE_US, address.fold(notice.sender)
         found: list[Open] = []
         for message_id in notice.message_ids:
-            found += self._memory.kin.near(host, message_id, begin_us, notice.at_us)
+            self._memory.kin.fetch(host, message_id, begin_us, notice.at_us)
+            found += self._memory.kin.of(host, message_id)
         if late.verp(notice.sender):
-            self._memory.bring(host, b"s", notice.sender, begin_us, notice.at_us, kin.MOST)
-            lately = self._memory.kin.of(host, kin.sender_name(notice.sender))
-            found += sorted([one for one in lately if one.lives], key=_first, reverse=True)
+            self._memory.bring(host, b"s", notice.sender, begin_us, notice.at_us)
+            lately = [one for one in self._memory.all() if one.host == host and one.lives]
+            found += sorted(lately, key=_first, reverse=True)
         return [one for one in found if any(_sent_by(life, sender) for life in one.lives)]
-
-
-def heard_enough(message: Open, event: Event) -> bool:
-    """Whether a message was told the like so often that one more may be about another."""
-    about = _about(event)
-    return sum(told.kind == event.kind and _about(told) == about for told in message.events) >= TOLD
-
-
-def _about(event: Event) -> tuple[bytes, ...]:
-    """Who says it, and of whom."""
-    place = _ABOUT.get(event.kind, 0)
-    return event.fields[0], *event.fields[place : place + 1]
 
 
 def _begin(life: Life) -> tuple[int, bytes]:

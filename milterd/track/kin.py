@@ -7,7 +7,6 @@ time and what was done fit as well: ``gave_back`` and ``was_filed``. Raises noth
 """
 
 from collections.abc import Callable
-from itertools import islice
 from typing import Final
 
 from journal import address, kinds
@@ -25,7 +24,7 @@ AFTER_US: Final = 60 * SECOND
 FILED_US: Final = 60 * SECOND
 """Dovecot's line and the delivery's lie no further apart."""
 
-MOST: Final = 20
+MOST: Final = 50
 """Messages of one Message-ID that are looked at: somebody may send thousands with the same."""
 
 _PRINTED: Final = 190
@@ -40,7 +39,7 @@ class Kin:
 
     def __init__(self, bring: Bring) -> None:
         self._bring = bring
-        self._known: dict[tuple[bytes, bytes], dict[Open, None]] = {}
+        self._known: dict[tuple[bytes, bytes], list[Open]] = {}
 
     def register(self, message: Open, message_id: bytes) -> None:
         """Make a message findable; an empty Message-ID finds nothing."""
@@ -50,9 +49,9 @@ class Kin:
         key = (message.host, message_id)
         known = self._known.get(key)
         if known is None:
-            self._known[key] = {message: None}
+            self._known[key] = [message]
         else:
-            known[message] = None
+            known.append(message)
 
     def forget(self, message: Open) -> None:
         """Let go of a message."""
@@ -62,7 +61,7 @@ class Kin:
             if len(known) == 1:
                 del self._known[key]
             else:
-                del known[message]
+                known.remove(message)
         message.message_ids = []
 
     def move(self, gone: Open, into: Open) -> None:
@@ -72,39 +71,18 @@ class Kin:
         for message_id in message_ids:
             self.register(into, message_id)
 
-    def near(self, host: bytes, message_id: bytes, begin_us: int, end_us: int) -> list[Open]:
-        """The messages with a Message-ID, the last of many: those in memory, else the journal's.
+    def fetch(self, host: bytes, message_id: bytes, begin_us: int, end_us: int) -> None:
+        """Bring the journal's messages with a Message-ID into memory."""
+        if message_id:
+            self._bring(host, b"m", message_id, begin_us, end_us, MOST)
 
-        Only where fewer than ``MOST`` of them began in that time, the journal is asked.
-        """
-        found = self.of(host, message_id)
-        if message_id and not crowded(found, begin_us, end_us):
-            self._bring(host, b"m", message_id, begin_us, end_us, MOST + 1)
-            found = self.of(host, message_id)
-        return found
+    def of(self, host: bytes, message_id: bytes) -> list[Open]:
+        """The messages in memory with a Message-ID, the last of many."""
+        return list(self._known.get((host, message_id), ()))[-MOST:]
 
-    def of(self, host: bytes, name: bytes) -> list[Open]:
-        """The messages in memory with a Message-ID, or another name; ``MOST`` + 1 of many."""
-        found = last(self._known.get((host, name)), MOST + 1)
-        found.reverse()
-        return found
-
-
-def last(known: dict[Open, None] | None, most: int) -> list[Open]:
-    """The messages that came last, the very last first."""
-    return list(islice(reversed(known), most)) if known else []
-
-
-def crowded(found: list[Open], begin_us: int, end_us: int) -> bool:
-    """Whether more messages began in a time than are looked at: one of them may be meant."""
-    return len(found) > MOST and all(
-        any(begin_us <= life.first_us <= end_us for life in message.lives) for message in found
-    )
-
-
-def sender_name(sender: bytes) -> bytes:
-    """The name under which messages of one VERP sender (``late.verp``) are found."""
-    return b"\0s" + address.fold(sender)
+    def shared(self, host: bytes, message_id: bytes) -> bool:
+        """Whether several messages in memory have a Message-ID."""
+        return len(self._known.get((host, message_id), ())) > 1
 
 
 def hands_over(event: Event) -> bool:
@@ -136,17 +114,6 @@ def may_meet(life: Life) -> bool:
     return begins_here(life) or any(
         event.kind == kinds.DELIVERY and hands_over(event) for event in life.message.events
     )
-
-
-def recipients(life: Life) -> int:
-    """How many recipients a queue file has, as far as is known."""
-    told, delivered = 0, 0
-    for event in life.message.events:
-        if event.queue_id == life.queue_id:
-            if event.kind == kinds.QUEUED and event.fields[2].isdigit():
-                told = max(told, int(event.fields[2][:9]))
-            delivered += event.kind == kinds.DELIVERY
-    return max(told, delivered)
 
 
 def sending_us(delivery: Event) -> int:

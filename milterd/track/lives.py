@@ -10,7 +10,7 @@ from typing import Final
 from journal import echoes, kinds
 from journal.events import ABSENT, STARTS, Event
 from journal.places import AT_US, KIND
-from journal.records import FLAG_AMBIGUOUS, Record
+from journal.records import Record
 
 SECOND: Final = 1_000_000
 DAY: Final = 86_400 * SECOND
@@ -22,9 +22,6 @@ AFTER_END_US: Final = 60 * SECOND
 
 SILENT_END_US: Final = 3600 * SECOND
 """What a client abandons ends without a word, an hour after its begin at the latest."""
-
-STEPS: Final = 50
-"""Mails of one session of a final agent that are looked at: its id serves for all of them."""
 
 _HEX: Final = b"0123456789ABCDEF"
 
@@ -51,7 +48,7 @@ class Open:
         self.dropped: tuple[bytes, ...] = ()
         self.lives: list[Life] = []
         self.mentions: list[bytes] = []  # queue ids it was passed on under, not found yet
-        self.doors: dict[tuple[bytes, bytes | Event], None] = {}  # how its refusals are looked up
+        self.doors: list[bytes] = []  # keys under which its refusals are looked up
         self.message_ids: list[bytes] = []  # under which it is looked up
         self.stored: Record | None = None
         self.flags = 0
@@ -137,13 +134,6 @@ class Life:
             self.note(event)
 
 
-def flag(message: Open) -> None:
-    """Say that a join which could be made in several ways was not."""
-    if not message.flags & FLAG_AMBIGUOUS:
-        message.flags |= FLAG_AMBIGUOUS
-        message.dirty = True
-
-
 def is_long(queue_id: bytes) -> bool:
     """Whether a queue id never comes again.
 
@@ -188,9 +178,7 @@ def matching(newest: Life | None, event: Event, instance: bytes = b"") -> Life |
     found: Life | None = None
     other: Life | None = None
     life = newest
-    steps = STEPS if event.kind == kinds.FILED else -1
-    while life is not None and steps:
-        steps -= 1
+    while life is not None:
         same = speaks(life, instance)
         if belongs(event, life):
             if same:

@@ -15,9 +15,8 @@ from journal.fold import fold
 from journal.forget import Forget
 from journal.locality import Locality
 from journal.records import Record
-from milterd.track import kin, late
 from milterd.track.kin import Kin
-from milterd.track.lives import DAY, SECOND, STEPS, Life, Open, follow
+from milterd.track.lives import DAY, SECOND, Life, Open, follow
 from milterd.track.refusals import Refusals
 
 HOP_US: Final = 3600 * SECOND
@@ -52,12 +51,11 @@ class Memory:
         self._locality = locality
         self.lifetime_us = (lifetime_days + 2) * DAY
         self.lives: dict[bytes, dict[bytes, Life]] = {}  # host → queue id → newest life
-        self.mentions: dict[tuple[bytes, bytes], dict[Open, None]] = {}
+        self.mentions: dict[tuple[bytes, bytes], list[Open]] = {}
         self.by_id: dict[bytes, Open] = {}  # every stored message that is in memory
         self._open: dict[int, Open] = {}
         self._touches = 0
-        self._merged: dict[Open, Open] = {}  # from → into
-        self._gone: dict[Open, list[Open]] = {}  # into → from
+        self._merged: list[tuple[Open, Open]] = []  # (from, into)
         self.messages = 0  # new ones put to the store, less those that became part of others
         self.rows = 0
         self.refusals = Refusals(self.bring)
@@ -70,6 +68,10 @@ class Memory:
     def forget(self) -> Forget:
         """Who was erased."""
         return self._store.forget
+
+    def all(self) -> list[Open]:
+        """Every open message, the least recently touched first."""
+        return list(self._open.values())
 
     def add(self, message: Open, event: Event) -> None:
         """Give a message one event more."""
@@ -90,15 +92,14 @@ class Memory:
         """Bring the journal's messages with this queue id into memory."""
         early = event.kind in STARTS or event.kind in (kinds.TRANSACTION, kinds.MESSAGE_ID)
         begin = event.at_us - (HOP_US if early else self.lifetime_us)
-        most = STEPS if event.kind == kinds.FILED else 0
-        self.bring(host, b"q", queue_id, begin, event.at_us + self.lifetime_us, most)
+        self.bring(host, b"q", queue_id, begin, event.at_us + self.lifetime_us)
 
     def bring(
         self, host: bytes, kind: bytes, value: bytes, begin_us: int, end_us: int, most: int = 0
     ) -> None:
         """Bring this host's stored records with a value into memory, where they are not yet.
 
-        ``most``: no more than so many of the newest, with those that are there already; 0: all.
+        ``most``: only so many of each day, the newest; 0: all.
         """
         for record in self._store.find(kind, value, begin_us, end_us, skip=self.by_id, most=most):
             if record.message.host == host:
@@ -128,7 +129,6 @@ class Memory:
                 life.note(event)
             message.lives.append(life)
             self.kin.register(message, life.message_id)
-            self.name_sender(message, life.sender)
             newest = lives.get(queue_id)
             if newest is not None and newest.first_us > life.first_us:
                 insert(newest, life)
@@ -140,17 +140,12 @@ class Memory:
         self.refusals.register(message, message.events)
         self.touch(message)
 
-    def name_sender(self, message: Open, sender: bytes | None) -> None:
-        """Make a message findable by a sender that tells its recipient."""
-        if sender and late.verp(sender):
-            self.kin.register(message, kin.sender_name(sender))
-
     def mention(self, message: Open, queue_id: bytes) -> None:
         """Remember the queue id that a message went on under, until such a queue file is seen."""
         if queue_id in message.mentions:
             return
         message.mentions.append(queue_id)
-        self.mentions.setdefault((message.host, queue_id), {})[message] = None
+        self.mentions.setdefault((message.host, queue_id), []).append(message)
 
     def _unmention(self, message: Open) -> None:
         for queue_id in message.mentions:
@@ -158,7 +153,7 @@ class Memory:
             if len(known) == 1:
                 del self.mentions[message.host, queue_id]
             else:
-                del known[message]
+                known.remove(message)
         message.mentions = []
 
     def absorb(self, into: Open, empty: Open) -> None:
@@ -196,15 +191,15 @@ class Memory:
         self.kin.move(gone, into)
         self._open.pop(id(gone), None)
         gone.held = False
-        before = self._gone.pop(gone, [])
         if gone.stored is not None:
-            before.append(gone)
-        for known in before:
-            self._merged[known] = into
-            if known.stored is not None:
-                self.by_id[known.stored.id] = into
-        if before:
-            self._gone.setdefault(into, []).extend(before)
+            self._merged.append((gone, into))
+            self.by_id[gone.stored.id] = into
+        for known, target in list(self._merged):
+            if target is gone:
+                self._merged.append((known, into))
+                self._merged.remove((known, target))
+                if known.stored is not None:
+                    self.by_id[known.stored.id] = into
         gone.dirty = False
         self.touch(into)
 
@@ -217,12 +212,12 @@ class Memory:
         else:
             chosen = self._by_touch()[:most]
             wanted = {id(message) for message in chosen}
-            chosen.extend(into for into in self._gone if id(into) not in wanted and into.dirty)
+            chosen.extend(into for _, into in self._merged if id(into) not in wanted and into.dirty)
         for message in chosen:
             if message.dirty:
                 self._put(message)
                 count += 1
-        for gone, into in self._merged.items():
+        for gone, into in self._merged:
             assert gone.stored is not None
             assert into.stored is not None
             self._store.tombstone(gone.stored, into.stored.id)
@@ -230,7 +225,6 @@ class Memory:
             self.messages -= 1
             self.rows -= len(gone.stored.message.rows)
         self._merged.clear()
-        self._gone.clear()
         return count
 
     def _put(self, message: Open) -> None:

@@ -12,20 +12,13 @@ from typing import Final
 from journal import address, echoes, keys, kinds
 from journal.events import ABSENT, Event
 from journal.fold import forwarded
-from milterd.track.kin import last
 from milterd.track.lives import LAG_US, SECOND, Open
 
 NEAR_US: Final = 600 * SECOND
 """A refusal's line and its transaction's MAIL lie no further apart (smtpd_timeout, tarpits)."""
 
-MOST: Final = 50
-"""Messages of one door key that are looked at: one client may be refused thousands of times."""
-
-Bring = Callable[[bytes, bytes, bytes, int, int, int], None]
-"""Brings a host's newest stored messages with an index value, between two times, into memory."""
-
-Key = tuple[bytes, bytes | Event]
-"""A host, and a door key or what was said at its door."""
+Bring = Callable[[bytes, bytes, bytes, int, int], None]
+"""Brings a host's stored messages with an index value, between two times, into memory."""
 
 
 class Refusals:
@@ -33,72 +26,48 @@ class Refusals:
 
     def __init__(self, bring: Bring) -> None:
         self._bring = bring
-        self._by_key: dict[Key, dict[Open, None]] = {}
+        self._by_key: dict[bytes, list[Open]] = {}
 
     # -- memory -----------------------------------------------------------------------
 
     def register(self, message: Open, events: Iterable[Event]) -> None:
         """Make a message findable by the refusals and transactions in ``events``."""
-        events = list(events)
-        for key in _keys(events):
-            self._add((message.host, key), message)
-        for event in events:
-            if event.kind == kinds.TRANSACTION or (event.kind == kinds.DOOR and not event.queue_id):
-                self._add((message.host, event), message)
-
-    def _add(self, key: Key, message: Open) -> None:
-        message.doors[key] = None
-        self._by_key.setdefault(key, {})[message] = None
+        for key in _keys(list(events)):
+            if key not in message.doors:
+                message.doors.append(key)
+                self._by_key.setdefault(key, []).append(message)
 
     def forget(self, message: Open) -> None:
         """Let go of a message."""
         if not message.doors:
             return
         for key in message.doors:
-            holders = self._by_key.get(key, {})
-            holders.pop(message, None)
+            holders = self._by_key.get(key, [])
+            if message in holders:
+                holders.remove(message)
             if not holders:
                 self._by_key.pop(key, None)
-        message.doors = {}
+        message.doors = []
 
     def move(self, gone: Open, into: Open) -> None:
         """A message became part of another."""
-        doors = gone.doors
+        doors = list(gone.doors)
         self.forget(gone)
         for key in doors:
-            self._add(key, into)
+            if key not in into.doors:
+                into.doors.append(key)
+                self._by_key.setdefault(key, []).append(into)
 
-    def _candidates(self, key: bytes, host: bytes, begin_us: int, end_us: int) -> list[Open]:
-        """Messages of this host under a door key that began in a time, and others of them.
-
-        Where there are many, those that were taken up last.
-        """
-        self._bring(host, keys.DOOR, key, begin_us, end_us, MOST)
-        found = last(self._by_key.get((host, key)), MOST)
-        found.reverse()
-        return found
-
-    def _known(self, event: Event, key: bytes, host: bytes) -> Open | None:
-        """The message that has this very event already, and began just before it."""
-        found = self._holder(event, host)
-        if found is None:
-            self._bring(host, keys.DOOR, key, event.at_us - LAG_US, event.at_us, 10 * MOST)
-            found = self._holder(event, host)
-        return found
-
-    def _holder(self, event: Event, host: bytes) -> Open | None:
-        holders = self._by_key.get((host, event), {})
-        return next((one for one in holders if event in one.events), None)
+    def _candidates(self, key: bytes, host: bytes, at_us: int) -> list[Open]:
+        """Messages of this host under a door key near a time."""
+        self._bring(host, keys.DOOR, key, at_us - NEAR_US, at_us + NEAR_US)
+        return [message for message in self._by_key.get(key, []) if message.host == host]
 
     # -- joining ----------------------------------------------------------------------
 
     def of_line(self, event: Event, host: bytes) -> Open | None:
         """The message a refusal line belongs to, or is already in; None: it is a new one."""
-        key = line_key(event)
-        known = self._known(event, key, host)
-        if known is not None:
-            return known
-        candidates = self._candidates(key, host, event.at_us - NEAR_US, event.at_us + LAG_US)
+        candidates = self._candidates(line_key(event), host, event.at_us)
         for message in candidates:
             if event in message.events:
                 return message
@@ -111,11 +80,7 @@ class Refusals:
     def holding(self, transaction: Event, events: list[Event], host: bytes) -> Open | None:
         """The message that has this very transaction already (a spool read twice)."""
         for key in _keys(events):
-            known = self._known(transaction, key, host)
-            if known is not None:
-                return known
-            begin_us, end_us = transaction.at_us - NEAR_US, transaction.at_us + LAG_US
-            for message in self._candidates(key, host, begin_us, end_us):
+            for message in self._candidates(key, host, transaction.at_us):
                 if transaction in message.events:
                     return message
         return None
@@ -124,8 +89,7 @@ class Refusals:
         """Messages made of refusal lines alone that this transaction turns out to be about."""
         found: list[Open] = []
         for key in _keys(events):
-            begin_us, end_us = events[0].at_us - NEAR_US, _end_us(events[0]) + LAG_US
-            candidates = self._candidates(key, message.host, begin_us, end_us)
+            candidates = self._candidates(key, message.host, events[0].at_us)
             for other in sorted(candidates, key=_begin):
                 if other is message or other in found or _transaction(other) is not None:
                     continue
@@ -216,11 +180,6 @@ def _begin(message: Open) -> Event:
     return min(message.events)
 
 
-def _end_us(transaction: Event) -> int:
-    end = transaction.fields[15]
-    return int(end) if end.isdigit() and len(end) <= 18 else transaction.at_us
-
-
 def _takes(message: Open, line: Event) -> bool:
     """Whether a message has the transaction that a refusal line is of."""
     return _transaction(message) is not None and _fits(line, message.events, message.events)
@@ -229,7 +188,9 @@ def _takes(message: Open, line: Event) -> bool:
 def _fits(line: Event, transaction: list[Event], held: Iterable[Event]) -> bool:
     """Whether a line is of a transaction: in its time, of its recipients, not told before."""
     head = next(event for event in transaction if event.kind == kinds.TRANSACTION)
-    if not head.at_us - LAG_US <= line.at_us <= _end_us(head) + LAG_US:
+    end = head.fields[15]
+    last_us = int(end) if end.isdigit() and len(end) <= 18 else head.at_us
+    if not head.at_us - LAG_US <= line.at_us <= last_us + LAG_US:
         return False
     recipient = address.fold(line.fields[6])
     if line.fields[6] and not any(

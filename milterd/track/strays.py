@@ -42,7 +42,7 @@ class Strays:
     """The events that wait, by what they name."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Key, dict[Event, None]] = {}
+        self._waiting: dict[Key, list[Event]] = {}
         self._count = 0
         self.clients = False  # whether any waits for a client
 
@@ -54,9 +54,9 @@ class Strays:
         name = message_id_of(event) or _client_of(event)
         if not name:
             return False
-        waiting = self._waiting.setdefault((host, name), {})
+        waiting = self._waiting.setdefault((host, name), [])
         if event not in waiting:
-            waiting[event] = None
+            waiting.append(event)
             self._count += 1
             self.clients = self.clients or name.startswith(b"\0")
             while self._count > MOST:
@@ -65,7 +65,7 @@ class Strays:
 
     def claim(self, host: bytes, name: bytes) -> list[Event]:
         """The events that wait for a Message-ID or a client; they wait no more."""
-        found = list(self._waiting.pop((host, name), ()))
+        found = self._waiting.pop((host, name), [])
         self._count -= len(found)
         self.clients = self.clients and self._count > 0
         return found
