@@ -4,7 +4,7 @@ Each function works in a transaction of its caller. Raises what SQLite raises.
 """
 
 import sqlite3
-from typing import Final
+from typing import Any, Final
 
 from query.hooks.events import Names
 from query.hooks.state import Call
@@ -14,9 +14,9 @@ _CALL: Final = (
 )
 
 
-def _call(found: tuple[object, ...]) -> Call:
+def _call(found: tuple[Any, ...]) -> Call:
     id, kind, message, recipient, final, *rest = found
-    return Call(id, kind, message, Names(recipient, final), *rest)  # type: ignore[arg-type]  # SQLite's
+    return Call(id, kind, message, Names(recipient, final), *rest)
 
 
 def due(db: sqlite3.Connection, number: int, now_us: int, most: int) -> list[Call]:

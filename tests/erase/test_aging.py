@@ -25,6 +25,7 @@ from query.local import Local, Within
 from query.scope import Scope
 from tests.canary import holders
 from tests.erase.test_offline import CANARY, SECOND, Here, mail
+from tests.unit.milterd.track.replayed import result
 
 DAY = 86_400 * SECOND
 AGES = (1, 9, 11, 12, 15, 21, 25)
@@ -70,12 +71,7 @@ def run(settings: config.Config) -> dict[str, Any]:
             settings=settings,
             live=False,
         )
-        steps = aging.age(bench, {}, ())
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return dict(end.value)
+        return result(aging.age(bench, {}, ()))
 
 
 def sound(settings: config.Config) -> bool:

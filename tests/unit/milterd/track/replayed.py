@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +14,7 @@ from journal.keys import day_name, id_day
 from journal.reader import Reader
 from journal.writer import Writer
 from milterd.track import writing
-from milterd.track.writing import Bench
+from milterd.track.writing import Bench, Steps, Told
 from tests.bench.world import DAY
 from tests.simulation.disk import Disk
 from tests.simulation.history import History
@@ -104,6 +105,42 @@ def replayed(folder: Path, *, messages: int = 200, days_long: int = 3) -> Iterat
             yield made
     finally:
         logging.disable(logging.NOTSET)
+
+
+class Kept:
+    """A replayed history and a copy of all its files: tests may spoil the one, and get it again."""
+
+    def __init__(self, site: Replayed, folder: Path) -> None:
+        self._site = site
+        self._folder = folder
+        self._whole = folder.with_name("whole")
+        shutil.copytree(folder, self._whole)
+
+    def again(self) -> Replayed:
+        """As it was at first."""
+        shutil.rmtree(self._folder)
+        shutil.copytree(self._whole, self._folder)
+        return self._site
+
+
+@contextmanager
+def kept(folder: Path, *, messages: int, days_long: int = 3) -> Iterator[Kept]:
+    """A history that several tests use, below an existing folder."""
+    live = folder / "live"
+    live.mkdir()
+    with replayed(live, messages=messages, days_long=days_long) as site:
+        assert site.wrong() == []
+        yield Kept(site, live)
+
+
+def result(steps: Steps) -> Told:
+    """What a task says at its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            told: Told = end.value
+            return told
 
 
 def damage_page(path: Path, number: int, *, page: int = 4096) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +25,13 @@ from posttrail.errors import (
     UsageError,
 )
 from posttrail.run import program
-from tests.unit.milterd.track.replayed import Replayed, damage_page, leaf_pages, replayed
+from tests.unit.milterd.track.replayed import (
+    Kept,
+    Replayed,
+    damage_page,
+    kept,
+    leaf_pages,
+)
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -49,21 +54,15 @@ def holds(schema: str, done: backup.Done | restore.Done) -> None:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Replayed, Path]]:
-    folder = tmp_path_factory.mktemp("site") / "live"
-    folder.mkdir()
-    with replayed(folder, messages=60) as site:
-        whole = folder.with_name("whole")
-        shutil.copytree(folder, whole)
-        yield site, whole
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    with kept(tmp_path_factory.mktemp("site"), messages=60) as made:
+        yield made
 
 
 @pytest.fixture
-def site(played: tuple[Replayed, Path]) -> Replayed:
-    made, whole = played
-    shutil.rmtree(whole.with_name("live"))
-    shutil.copytree(whole, whole.with_name("live"))
-    return made
+def site(played: Kept) -> Replayed:
+    """At rest, with a sound journal."""
+    return played.again()
 
 
 def messages(journal: Path) -> set[object]:

@@ -18,40 +18,31 @@ from journal.reader import Reader
 from journal.retention import oversize, size_of
 from milterd.track import prune
 from posttrail.run import program
-from tests.unit.milterd.track.replayed import Replayed, replayed, set_aside
+from tests.unit.milterd.track.replayed import Kept, Replayed, kept, result, set_aside
 
 ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Replayed, Path]]:
-    folder = tmp_path_factory.mktemp("site") / "live"
-    folder.mkdir()
-    with replayed(folder, messages=60, days_long=8) as site:
-        whole = folder.with_name("whole")
-        shutil.copytree(folder, whole)
-        yield site, whole
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    with kept(tmp_path_factory.mktemp("site"), messages=60, days_long=8) as made:
+        yield made
 
 
 @pytest.fixture
-def site(played: tuple[Replayed, Path]) -> Replayed:
-    made, whole = played
-    shutil.rmtree(whole.with_name("live"))
-    shutil.copytree(whole, whole.with_name("live"))
-    return made
+def site(played: Kept) -> Replayed:
+    """At rest, with a sound journal."""
+    return played.again()
 
 
 def pruned(site: Replayed, **options: object) -> dict[str, Any]:
     wanted = {"days": 30, "size": 0, **options}
     with site.bench() as bench:
         steps = prune.task(bench, wanted, [])
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                told = json.loads((ROOT / "docs/schema/prune.json").read_text())
-                Draft202012Validator(told).validate(end.value)
-                return end.value  # type: ignore[no-any-return]
+        told = result(steps)
+    schema = json.loads((ROOT / "docs/schema/prune.json").read_text())
+    Draft202012Validator(schema).validate(told)
+    return told
 
 
 def counted(journal: Path) -> Counter[tuple[str, str]]:

@@ -21,10 +21,12 @@ from journal.writer import Writer
 from milterd.track import again, aging, rebuild
 from posttrail.run import program
 from tests.unit.milterd.track.replayed import (
+    Kept,
     Replayed,
     damage_page,
+    kept,
     leaf_pages,
-    replayed,
+    result,
     set_aside,
 )
 
@@ -33,33 +35,22 @@ RECORD, CHANGE, ENTRY = 6, 8, 13  # sizes of keys: which database a page is of
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Replayed, Path]]:
-    folder = tmp_path_factory.mktemp("site") / "live"
-    folder.mkdir()
-    with replayed(folder, messages=120) as site:
-        assert site.wrong() == []
-        whole = folder.with_name("whole")
-        shutil.copytree(folder, whole)
-        yield site, whole
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    with kept(tmp_path_factory.mktemp("site"), messages=120) as made:
+        yield made
 
 
 @pytest.fixture
-def site(played: tuple[Replayed, Path]) -> Replayed:
+def site(played: Kept) -> Replayed:
     """At rest, with a sound journal."""
-    made, whole = played
-    shutil.rmtree(whole.with_name("live"))
-    shutil.copytree(whole, whole.with_name("live"))
-    return made
+    return played.again()
 
 
 def rebuilt(site: Replayed, name: str, **options: object) -> dict[str, Any]:
     with site.bench() as bench:
         steps = rebuild.task(bench, {"days": [name], **options}, [])
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return end.value["days"][0]  # type: ignore[no-any-return]
+        day: dict[str, Any] = result(steps)["days"][0]
+        return day
 
 
 @pytest.mark.parametrize("size", [RECORD, CHANGE, ENTRY])
