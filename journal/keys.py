@@ -19,7 +19,6 @@ LAST_DAY: Final = 0xFFFF
 
 ID_BYTES: Final = 8
 TERM_BYTES: Final = 7  # kind and term
-SUFFIX_BYTES: Final = 6
 HASH_BITS: Final = 21
 HASH_MASK: Final = (1 << HASH_BITS) - 1
 

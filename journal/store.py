@@ -315,9 +315,6 @@ class Store:
             raise RuntimeError("an LMDB environment was carried across fork")
 
 
-_TALLY_FIRST: Final = 16
-
-
 def _apply(txn: Any, db: Any, change: Change) -> None:
     for key in change.deletes:
         txn.delete(key, db=db)

@@ -8,7 +8,6 @@ of one that it does not know all rows are told. Raises what the reader raises.
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -160,11 +159,6 @@ class Watch:
             for number, row in enumerate(message.rows, 1)
             if fits(message, row)
         }
-
-
-def is_settled(found: Iterable[Row]) -> bool:
-    """Whether no row waits for anything."""
-    return all(row.status not in WAITING for row in found)
 
 
 WAITING: Final = frozenset({Status.IN_PROGRESS.token, Status.DEFERRED.token})

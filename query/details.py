@@ -25,8 +25,6 @@ _PERSONAL: Final = frozenset(
     {Kind.RCPT, Kind.DELIVERY, Kind.DOOR, Kind.FILED, Kind.LATE_BOUNCE, Kind.VERDICT}
 )
 """Events that may be about one recipient."""
-_RECIPIENTS: Final = ("recipient", "final_recipient", "user")
-"""Fields that name whom an event is about; the last named is the final recipient."""
 _LINKS: Final = {
     Kind.PARENT: ("parent", "parent_queue_id"),
     Kind.NOTICE: ("notice", "notice_queue_id"),

@@ -126,9 +126,6 @@ def _address(text: bytes, begin: int) -> tuple[bytes, int]:
     return (text[begin:end], end) if end >= 0 else (b"", -1)
 
 
-_TRAILER: Final = (b"relay", b"delay", b"delays", b"tls", b"dsn", b"conn_use")
-
-
 def _trailer(text: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes] | None:
     """Relay, delay, delays, tls and dsn of ``relay=R, delay=D, ...``; None: not these."""
     parts = text.split(b", ")

@@ -17,8 +17,6 @@ TAGS: Final[tuple[bytes, ...]] = (
     b"sm-acceptingconnections",
 )  # fmt: skip
 
-NO_ID: Final = b"NOQUEUE"
-
 _NOTICES: Final = {
     b"DSN": b"sender non-delivery",
     b"return to sender": b"sender non-delivery",

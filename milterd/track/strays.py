@@ -14,8 +14,6 @@ from journal.events import Event
 Key = tuple[bytes, bytes]  # host, and Message-ID or client with sender
 
 MOST: Final = 2_000
-CLIENT_US: Final = 300_000_000
-"""A policy daemon speaks no longer than this before its client's mail is queued."""
 
 _FILED_ID, _VERDICT_ID, _VERDICT_IP, _VERDICT_SENDER = 4, 6, 7, 8
 
